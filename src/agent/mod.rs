@@ -1,0 +1,8 @@
+//! The manager agent: who Anna is, what she knows of the visitor, and what she says when no model is there to ask.
+
+mod name;
+mod prompt;
+pub mod scripted;
+
+pub use name::given_name;
+pub use prompt::{HistoryMessage, Message, Prompt, instructions};

@@ -1,0 +1,117 @@
+//! One connection to PostgreSQL through Hyperdrive, for the length of a request.
+//!
+//! Every statement is unnamed, one round trip, safe to repeat, and returns at most one row: Hyperdrive pools by
+//! transaction, and answers of several rows are reported to break there (workers-sdk issues 13797 and 13798).
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use thiserror::Error;
+use tokio_postgres::{
+    Client, Config, NoTls, Row,
+    error::SqlState,
+    types::{ToSql, Type},
+};
+use worker::{Context, Env, Hyperdrive};
+
+use crate::{js::timeout, settings::HYPERDRIVE};
+
+/// Why a statement had no effect that we know of. The messages are for the log and hold no data.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The deployment has no Hyperdrive binding, or it cannot be used.
+    #[error("the Hyperdrive binding cannot be used: {0}")]
+    Binding(#[from] worker::Error),
+    /// No connection, or it broke.
+    #[error("the connection to the database failed")]
+    Connection(#[source] tokio_postgres::Error),
+    /// The database refused the statement.
+    #[error("the database refused the statement: SQLSTATE {}", .0.code())]
+    Refused(SqlState),
+    /// No answer within `DATABASE_TIMEOUT_MS`.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// An answer of another shape than the statement's.
+    #[error("the database gave an unexpected answer")]
+    Unexpected,
+}
+
+impl HistoryError {
+    /// Whether the same statement may succeed on a fresh connection.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::Timeout => true,
+            Self::Refused(state) => {
+                // Connection exceptions, serialization failures and deadlocks, shutdowns and restarts.
+                ["08", "40", "57P"].iter().any(|class| state.code().starts_with(class))
+            }
+            Self::Binding(_) | Self::Unexpected => false,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for HistoryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(state) => Self::Refused(state.clone()),
+            None => Self::Connection(error),
+        }
+    }
+}
+
+/// A statement's parameter and its type.
+pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Connects when it is first needed and keeps the connection for the next statement.
+pub struct Connection {
+    hyperdrive: Hyperdrive,
+    context: Rc<Context>,
+    timeout: Duration,
+    client: RefCell<Option<Client>>,
+}
+
+impl Connection {
+    /// Finds the binding; nothing is sent yet.
+    pub fn new(env: &Env, context: &Rc<Context>, timeout: Duration) -> Result<Self, HistoryError> {
+        let hyperdrive = env.hyperdrive(HYPERDRIVE)?;
+        Ok(Self { hyperdrive, context: Rc::clone(context), timeout, client: RefCell::new(None) })
+    }
+
+    /// Runs a statement and returns its row, if it gave one. After a transient error it is repeated once, on a fresh
+    /// connection.
+    pub async fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<Option<Row>, HistoryError> {
+        match self.attempt(statement, params).await {
+            Err(error) if error.is_transient() => self.attempt(statement, params).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&self, statement: &str, params: &[Param<'_>]) -> Result<Option<Row>, HistoryError> {
+        let client = self.client.take();
+        let work = async {
+            let client = match client.filter(|client| !client.is_closed()) {
+                Some(client) => client,
+                None => self.connect().await?,
+            };
+            let row = client.query_typed(statement, params).await?.into_iter().next();
+            // Only a connection that has just worked is kept.
+            self.client.replace(Some(client));
+            Ok(row)
+        };
+        timeout(self.timeout, work).await.unwrap_or(Err(HistoryError::Timeout))
+    }
+
+    async fn connect(&self) -> Result<Client, HistoryError> {
+        let socket = self.hyperdrive.connect()?;
+        let (client, connection) = Config::new()
+            .user(self.hyperdrive.user())
+            .password(self.hyperdrive.password())
+            .dbname(self.hyperdrive.database())
+            .connect_raw(socket, NoTls)
+            .await?;
+        self.context.wait_until(async move {
+            // A failure shows in the statement that waits for this connection.
+            let _ = connection.await;
+        });
+        Ok(client)
+    }
+}

@@ -1,0 +1,165 @@
+//! The runtime's own streams and timers, bound closely: each read and each write is one crossing into JavaScript.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use js_sys::{Promise, Uint8Array, futures::JsFuture};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter};
+use worker::Delay;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A pipe whose readable end the runtime pumps to the client without entering JavaScript again.
+    /// <https://developers.cloudflare.com/workers/runtime-apis/streams/transformstream/>
+    type IdentityTransformStream;
+
+    #[wasm_bindgen(constructor, catch)]
+    fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
+
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &IdentityTransformStream) -> ReadableStream;
+
+    #[wasm_bindgen(method, getter)]
+    fn writable(this: &IdentityTransformStream) -> WritableStream;
+
+    /// What `ReadableStreamDefaultReader.read()` resolves to.
+    type ReadResult;
+
+    #[wasm_bindgen(method, getter)]
+    fn done(this: &ReadResult) -> bool;
+
+    #[wasm_bindgen(method, getter)]
+    fn value(this: &ReadResult) -> Option<Uint8Array>;
+}
+
+/// A promise whose outcome nobody waits for: without a handler its rejection would be reported as unhandled.
+pub fn ignore(promise: &Promise) {
+    thread_local!(static NOTHING: Closure<dyn FnMut(JsValue)> = Closure::new(|_| {}));
+    NOTHING.with(|nothing| {
+        let _ = promise.catch(nothing);
+    });
+}
+
+/// What a JavaScript error says, for the log.
+pub fn describe(error: &JsValue) -> String {
+    error
+        .dyn_ref::<js_sys::Error>()
+        .map(|error| String::from(error.message()))
+        .or_else(|| error.as_string())
+        .unwrap_or_else(|| "an unknown error".to_owned())
+}
+
+/// Reads a byte stream. Dropping it cancels the stream, unless it was read to its end.
+pub struct ByteReader {
+    reader: ReadableStreamDefaultReader,
+    pending: Option<JsFuture>,
+    ended: bool,
+}
+
+impl ByteReader {
+    /// Locks the stream for reading.
+    pub fn new(stream: &ReadableStream) -> Self {
+        Self { reader: stream.get_reader().unchecked_into(), pending: None, ended: false }
+    }
+
+    /// Appends the next bytes to `buffer`; `false` at the end of the stream. The error is a JavaScript one.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Result<bool, JsValue>> {
+        let reader = &self.reader;
+        let pending = self.pending.get_or_insert_with(|| JsFuture::from(reader.read()));
+        let Poll::Ready(outcome) = Pin::new(pending).poll(cx) else { return Poll::Pending };
+        self.pending = None;
+        let result: ReadResult = match outcome {
+            Ok(result) => result.unchecked_into(),
+            Err(error) => {
+                self.ended = true;
+                return Poll::Ready(Err(error));
+            }
+        };
+        if result.done() {
+            self.ended = true;
+            return Poll::Ready(Ok(false));
+        }
+        if let Some(value) = result.value() {
+            let start = buffer.len();
+            buffer.resize(start + value.length() as usize, 0);
+            value.copy_to(buffer.split_at_mut(start).1);
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// [`poll_read`](Self::poll_read) as a future.
+    pub async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool, JsValue> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+}
+
+impl Drop for ByteReader {
+    fn drop(&mut self) {
+        if !self.ended {
+            ignore(&self.reader.cancel());
+        }
+    }
+}
+
+/// Bytes on their way to a client who may read slowly or leave.
+pub struct BytePipe {
+    writer: WritableStreamDefaultWriter,
+    closed: JsFuture,
+    is_gone: bool,
+}
+
+/// How many bytes may wait for a slow client before it counts as busy.
+const PIPE_BYTES: u32 = 64 * 1024;
+
+impl BytePipe {
+    /// The pipe, and the stream to answer with.
+    pub fn new() -> Result<(Self, ReadableStream), JsValue> {
+        let strategy = js_sys::Object::new();
+        js_sys::Reflect::set(&strategy, &"highWaterMark".into(), &PIPE_BYTES.into())?;
+        let pipe = IdentityTransformStream::new(&strategy)?;
+        let writer = pipe.writable().get_writer()?;
+        let closed = JsFuture::from(writer.closed());
+        Ok((Self { writer, closed, is_gone: false }, pipe.readable()))
+    }
+
+    /// Whether the client takes more now. Bytes written to a busy pipe are kept, not lost.
+    pub fn is_ready(&self) -> bool {
+        // `null` once the client is gone: whatever is written then goes nowhere.
+        self.writer.desired_size().ok().flatten().is_none_or(|size| size > 0.0)
+    }
+
+    /// Sends bytes after all earlier ones, without waiting until they are taken.
+    pub fn write(&self, bytes: &[u8]) {
+        if !self.is_gone {
+            ignore(&self.writer.write_with_chunk(&Uint8Array::from(bytes)));
+        }
+    }
+
+    /// Ends the stream behind what was written.
+    pub fn close(&self) {
+        if !self.is_gone {
+            ignore(&self.writer.close());
+        }
+    }
+
+    /// Ready once the client has left.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_gone {
+            self.is_gone = Pin::new(&mut self.closed).poll(cx).is_ready();
+        }
+        if self.is_gone { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// A future, or `None` when it took longer than `limit`.
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    use futures::future::{Either, select};
+    match select(std::pin::pin!(future), Delay::from(limit)).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
+}

@@ -1,0 +1,34 @@
+//! Website chat at the edge. `POST /chat/` answers with JSON, `POST /chat/stream` with server-sent events; users and
+//! messages are kept in PostgreSQL, and the reply comes from Workers AI, any OpenAI-compatible model or a script.
+//!
+//! A request goes through [`router`] to one of the [`endpoints`], which parses it and hands a turn to the
+//! [`message_service`]: record the message ([`history`]), ask the [`agent`]'s model ([`llm`]), stream, record the reply.
+
+pub mod agent;
+pub mod chat_request;
+pub mod clock;
+pub mod cors;
+pub mod endpoints;
+pub mod error;
+pub mod history;
+pub mod js;
+pub mod llm;
+pub mod log;
+pub mod message_service;
+pub mod router;
+pub mod settings;
+pub mod sse;
+pub mod visitor;
+
+use worker::{Context, Env, Request, Response};
+use worker_macros::event;
+
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    router::handle(request, env, context).await
+}

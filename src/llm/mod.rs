@@ -1,0 +1,260 @@
+//! The models that can write a reply: asked in order, until one says something.
+
+mod openai;
+mod reply;
+mod sse;
+mod workers_ai;
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use worker::Env;
+
+use crate::{
+    agent::{Prompt, scripted},
+    clock::Timestamp,
+    js::{ByteReader, timeout},
+    settings::{ProviderKind, Settings},
+};
+pub use openai::OpenAi;
+use reply::{ReplyDecoder, Summary};
+pub use workers_ai::WorkersAi;
+
+/// Longest reply that is kept, in bytes. A model that goes on is cut off here.
+pub const MAX_REPLY_BYTES: usize = 64 * 1024;
+
+/// How a model failed. The messages are for the log.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The request could not be sent, or the connection broke.
+    #[error("the model cannot be reached: {0}")]
+    Unreachable(String),
+    /// An HTTP status other than success.
+    #[error("the model answered with status {0}")]
+    Status(u16),
+    /// No text within `LLM_FIRST_TOKEN_TIMEOUT_MS`.
+    #[error("the model said nothing in time")]
+    FirstTokenTimeout,
+    /// No byte within `LLM_IDLE_TIMEOUT_MS`, in the middle of a reply.
+    #[error("the model fell silent")]
+    IdleTimeout,
+    /// An error object inside a successful stream.
+    #[error("the model reported an error in its stream")]
+    InStream,
+    /// Not a stream of chunks.
+    #[error("the model sent something that is no reply")]
+    Garbage,
+    /// The stream ended without its end marker.
+    #[error("the model's stream ended early")]
+    Truncated,
+    /// A reply without text.
+    #[error("the model's reply was empty")]
+    Empty,
+    /// More than [`MAX_REPLY_BYTES`].
+    #[error("the model's reply was too long")]
+    TooLong,
+}
+
+impl ModelError {
+    /// Short name, as `chat_turns.error` keeps it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Status(_) => "status",
+            Self::FirstTokenTimeout => "first_token_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::InStream => "error_in_stream",
+            Self::Garbage => "garbage",
+            Self::Truncated => "truncated",
+            Self::Empty => "empty",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+/// Tokens as the model counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Usage {
+    /// Tokens of instructions and messages.
+    #[serde(default)]
+    pub prompt_tokens: i32,
+    /// Tokens of the reply.
+    #[serde(default)]
+    pub completion_tokens: i32,
+}
+
+/// One model that can be asked.
+pub enum Provider {
+    /// See [`OpenAi`].
+    OpenAi(OpenAi),
+    /// See [`WorkersAi`].
+    WorkersAi(WorkersAi),
+    /// See [`scripted`].
+    Scripted,
+}
+
+impl Provider {
+    /// Its kind.
+    pub const fn kind(&self) -> ProviderKind {
+        match self {
+            Self::OpenAi(_) => ProviderKind::OpenAi,
+            Self::WorkersAi(_) => ProviderKind::WorkersAi,
+            Self::Scripted => ProviderKind::Scripted,
+        }
+    }
+
+    /// Name of the model, as `chat_turns.model` keeps it.
+    fn model(&self) -> String {
+        match self {
+            Self::OpenAi(openai) => openai.model().to_owned(),
+            Self::WorkersAi(workers_ai) => workers_ai.model().to_owned(),
+            Self::Scripted => scripted::VERSION.to_owned(),
+        }
+    }
+
+    /// Whether it could be asked now, without asking it anything.
+    pub async fn check(&self) -> bool {
+        match self {
+            Self::OpenAi(openai) => openai.check().await,
+            Self::WorkersAi(workers_ai) => workers_ai.is_bound(),
+            Self::Scripted => true,
+        }
+    }
+
+    /// Sends the prompt; the reply may still be to come.
+    async fn open(&self, prompt: &Prompt<'_>) -> Result<Source, ModelError> {
+        Ok(match self {
+            Self::OpenAi(openai) => Source::stream(openai.open(prompt).await?),
+            Self::WorkersAi(workers_ai) => Source::stream(workers_ai.open(prompt).await?),
+            Self::Scripted => Source::Script(scripted::Recital::new(scripted::answer(prompt), prompt.is_streamed)),
+        })
+    }
+}
+
+/// A provider that was asked and did not answer.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Who was asked.
+    pub provider: ProviderKind,
+    /// What came of it.
+    pub error: ModelError,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+/// The providers of `LLM_PROVIDERS`, in order.
+pub struct Models {
+    providers: Vec<Provider>,
+    first_token_timeout: Duration,
+}
+
+impl Models {
+    /// Finds every provider's settings and bindings. One that has none fails when it is asked, so that the next one
+    /// takes over.
+    pub fn new(settings: &Settings, env: &Env) -> Self {
+        let provider = |kind: &ProviderKind| match (kind, &settings.openai) {
+            (ProviderKind::OpenAi, Some(openai)) => Some(Provider::OpenAi(OpenAi::new(openai, settings))),
+            (ProviderKind::OpenAi, None) => None,
+            (ProviderKind::WorkersAi, _) => Some(Provider::WorkersAi(WorkersAi::new(env, settings))),
+            (ProviderKind::Scripted, _) => Some(Provider::Scripted),
+        };
+        Self {
+            providers: settings.providers.iter().filter_map(provider).collect(),
+            first_token_timeout: settings.first_token_timeout,
+        }
+    }
+
+    /// The providers, in order.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Asks one provider after the other until one has said something, which is appended to `text`. Those that failed
+    /// are added to `attempts`; when all did, there is no reply.
+    pub async fn ask(&self, prompt: &Prompt<'_>, text: &mut String, attempts: &mut Vec<Attempt>) -> Option<Reply> {
+        for provider in &self.providers {
+            let asked = Timestamp::now();
+            let first = timeout(self.first_token_timeout, async {
+                let mut reply =
+                    Reply { kind: provider.kind(), model: provider.model(), source: provider.open(prompt).await? };
+                while text.is_empty() && reply.read(text).await? {}
+                if text.trim().is_empty() { Err(ModelError::Empty) } else { Ok(reply) }
+            });
+            let error = match first.await {
+                Some(Ok(reply)) => return Some(reply),
+                Some(Err(error)) if text.trim().is_empty() => error,
+                // Text and fault came together: what was said is said, and the fault is the reply's.
+                Some(Err(error)) => {
+                    return Some(Reply {
+                        kind: provider.kind(),
+                        model: provider.model(),
+                        source: Source::Broken(Some(error)),
+                    });
+                }
+                None => ModelError::FirstTokenTimeout,
+            };
+            text.clear();
+            attempts.push(Attempt { provider: provider.kind(), error, millis: Timestamp::now().millis_since(asked) });
+        }
+        None
+    }
+}
+
+/// A reply that has begun.
+pub struct Reply {
+    /// Who writes it.
+    pub kind: ProviderKind,
+    /// With which model.
+    pub model: String,
+    source: Source,
+}
+
+enum Source {
+    Stream { body: ByteReader, decoder: ReplyDecoder, buffer: Vec<u8> },
+    Script(scripted::Recital),
+    Broken(Option<ModelError>),
+}
+
+impl Source {
+    fn stream(body: ByteReader) -> Self {
+        Self::Stream { body, decoder: ReplyDecoder::default(), buffer: Vec::new() }
+    }
+}
+
+impl Reply {
+    /// Appends all text that has arrived to `text`; `false` when the reply is complete.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, text: &mut String) -> Poll<Result<bool, ModelError>> {
+        if text.len() > MAX_REPLY_BYTES {
+            return Poll::Ready(Err(ModelError::TooLong));
+        }
+        match &mut self.source {
+            Source::Script(recital) => recital.poll_read(cx, text).map(Ok),
+            Source::Broken(error) => Poll::Ready(error.take().map_or(Ok(false), Err)),
+            Source::Stream { body, decoder, buffer } => {
+                buffer.clear();
+                let Poll::Ready(read) = body.poll_read(cx, buffer) else { return Poll::Pending };
+                Poll::Ready(match read {
+                    Ok(true) => decoder.feed(buffer, text).map(|summary| !summary.done),
+                    Ok(false) => decoder.end(text).map(|_| false),
+                    Err(error) => Err(ModelError::Unreachable(crate::js::describe(&error))),
+                })
+            }
+        }
+    }
+
+    async fn read(&mut self, text: &mut String) -> Result<bool, ModelError> {
+        std::future::poll_fn(|cx| self.poll_read(cx, text)).await
+    }
+
+    /// Why the model stopped and what it counted, as far as it said so.
+    pub fn summary(&self) -> Option<&Summary> {
+        match &self.source {
+            Source::Stream { decoder, .. } => Some(decoder.summary()),
+            Source::Script(_) | Source::Broken(_) => None,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What models say in their streams: OpenAI's chunks, Workers AI's own, and the mixtures of both that occur.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{ModelError, Usage, sse::SseDecoder};
+
+/// Turns a model's bytes into the text of its reply.
+#[derive(Debug, Default)]
+pub struct ReplyDecoder {
+    sse: SseDecoder,
+    summary: Summary,
+}
+
+/// What is known of a reply besides its text.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// The stream's end marker came: whatever follows is not part of the reply.
+    pub done: bool,
+    /// Why the model stopped (`stop`, `length`, ...), once it said so.
+    pub finish_reason: Option<String>,
+    /// What it counted, if it did.
+    pub usage: Option<Usage>,
+}
+
+impl ReplyDecoder {
+    /// Takes the next bytes and appends the text they complete to `text`.
+    pub fn feed(&mut self, bytes: &[u8], text: &mut String) -> Result<&Summary, ModelError> {
+        let summary = &mut self.summary;
+        self.sse.feed(bytes, |data| summary.take(data, text))?;
+        Ok(&self.summary)
+    }
+
+    /// What is known so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes the end of the stream: an error unless the model had said that it was done.
+    pub fn end(&mut self, text: &mut String) -> Result<&Summary, ModelError> {
+        let summary = &mut self.summary;
+        self.sse.end(|data| summary.take(data, text))?;
+        summary.done |= summary.finish_reason.is_some();
+        if summary.done { Ok(summary) } else { Err(ModelError::Truncated) }
+    }
+}
+
+impl Summary {
+    fn take(&mut self, data: &[u8], text: &mut String) -> Result<(), ModelError> {
+        if self.done || data.is_empty() {
+            return Ok(());
+        }
+        if data == b"[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|_| ModelError::Garbage)?;
+        if chunk.error.is_some() || chunk.errors.is_some() {
+            return Err(ModelError::InStream);
+        }
+        if chunk.usage.is_some() {
+            self.usage = chunk.usage;
+        }
+        let choice = chunk.choices.and_then(|choices| choices.into_iter().next()).unwrap_or_default();
+        if let Some(reason) = choice.finish_reason {
+            self.finish_reason = Some(reason.0.into_owned());
+        }
+        // Some Workers AI models send the same text in both fields (cloudflare/ai issue 615): one counts.
+        match (choice.delta.and_then(|delta| delta.content), chunk.response) {
+            (Some(content), _) if !content.0.is_empty() => text.push_str(&content.0),
+            (_, Some(Scalar::Text(response))) => text.push_str(&response),
+            (_, Some(Scalar::Number(response))) => text.push_str(&response.to_string()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow)]
+    response: Option<Scalar<'a>>,
+    usage: Option<Usage>,
+    error: Option<IgnoredAny>,
+    errors: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Option<Text<'a>>,
+}
+
+/// A string that is borrowed from the chunk unless it has escapes. (`Option<Cow<str>>` would always be copied.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Workers AI sends tokens that look like numbers as numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Number(serde_json::Number),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type End = (Option<String>, Option<Usage>);
+
+    fn read(stream: &str) -> (String, Result<End, ModelError>) {
+        let mut text = String::new();
+        let mut decoder = ReplyDecoder::default();
+        let outcome = decoder.feed(stream.as_bytes(), &mut text).map(|_| ());
+        let outcome =
+            outcome.and_then(|()| decoder.end(&mut text)).map(|summary| (summary.finish_reason.clone(), summary.usage));
+        (text, outcome)
+    }
+
+    const HELLO: &str = concat!(
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Mer\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"haba \\u00fc \\ud83d\\ude00\"}}]}\n\n",
+        "data: {\"choices\":[]}\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"total_tokens\":13}}\n\n",
+    );
+
+    #[test]
+    fn openai_chunks_with_and_without_the_end_marker() {
+        let expected = (Some("stop".to_owned()), Some(Usage { prompt_tokens: 9, completion_tokens: 4 }));
+        for end in [
+            "data: [DONE]\n\n",
+            "data: [DONE]",
+            "data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
+            "",
+        ] {
+            let (text, outcome) = read(&format!("{HELLO}{end}"));
+            assert_eq!(text, "Merhaba ü 😀");
+            assert_eq!(outcome.unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_cut_at_every_position() {
+        let bytes = format!("{HELLO}data: [DONE]\r\n\r\n").replace("\\u00fc", "ü").replace(": {", ":{").into_bytes();
+        for cut in 0..=bytes.len() {
+            let mut text = String::new();
+            let mut decoder = ReplyDecoder::default();
+            decoder.feed(&bytes[..cut], &mut text).unwrap();
+            decoder.feed(&bytes[cut..], &mut text).unwrap();
+            assert!(decoder.end(&mut text).unwrap().done);
+            assert_eq!(text, "Merhaba ü 😀", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn workers_ai_chunks_in_all_shapes() {
+        let (text, outcome) = read(concat!(
+            "data: {\"response\":\"Room \",\"p\":\"abc\"}\n\n",
+            "data: {\"response\":101}\n\n",
+            "data: {\"response\":null}\n\n",
+            "data: {\"response\":\" is\",\"choices\":[{\"delta\":{\"content\":\" is\"}}]}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\" free\"}}]}\n\n",
+            "data: {\"response\":\"\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":5}}\n\n",
+            "data: [DONE]\n\n",
+        ));
+        assert_eq!(text, "Room 101 is free");
+        assert_eq!(outcome.unwrap().1, Some(Usage { prompt_tokens: 1, completion_tokens: 5 }));
+    }
+
+    #[test]
+    fn streams_that_end_badly() {
+        let piece = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        for (end, code) in [
+            ("", "truncated"),
+            ("data: {\"error\":{\"message\":\"overloaded\"}}\n\n", "error_in_stream"),
+            ("event: error\ndata: {\"error\":\"overloaded\"}\n\n", "error_in_stream"),
+            ("data: {\"errors\":[{\"code\":3040}]}\n\n", "error_in_stream"),
+            ("data: <html>\n\n", "garbage"),
+        ] {
+            let (text, outcome) = read(&format!("{piece}{end}"));
+            assert_eq!((text.as_str(), outcome.unwrap_err().code()), ("a", code), "{end}");
+        }
+        assert!(read(&format!("{piece}data: {{\"error\":null}}\n\ndata: [DONE]\n\n")).1.is_ok());
+    }
+}

@@ -1,0 +1,56 @@
+//! One structured line for each thing that happened: ids, sizes, timings and codes, never what anybody wrote.
+
+use serde::Serialize;
+use uuid::Uuid;
+use worker::{console_error, console_log};
+
+use crate::{error::Error, llm::Attempt};
+
+#[derive(Serialize)]
+struct Line<'a, F> {
+    message: &'a str,
+    request_id: Uuid,
+    #[serde(flatten)]
+    fields: F,
+}
+
+/// Logs something that went as it should.
+pub fn info(message: &str, request_id: Uuid, fields: impl Serialize) {
+    if let Ok(line) = serde_json::to_string(&Line { message, request_id, fields }) {
+        console_log!("{line}");
+    }
+}
+
+/// Logs an error that is the service's own.
+pub fn error(request_id: Uuid, error: &Error) {
+    fault(request_id, Fault { code: error.fault().code, error: error.to_string(), provider: None, ms: None });
+}
+
+/// Logs a provider that did not reply, so that the next one was asked.
+pub fn provider_failed(request_id: Uuid, attempt: &Attempt) {
+    fault(
+        request_id,
+        Fault {
+            code: attempt.error.code(),
+            error: attempt.error.to_string(),
+            provider: Some(attempt.provider.name()),
+            ms: Some(attempt.millis),
+        },
+    );
+}
+
+#[derive(Serialize)]
+struct Fault {
+    code: &'static str,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ms: Option<u64>,
+}
+
+fn fault(request_id: Uuid, fields: Fault) {
+    if let Ok(line) = serde_json::to_string(&Line { message: "❌ Error", request_id, fields }) {
+        console_error!("{line}");
+    }
+}

@@ -1,0 +1,329 @@
+//! Every variable and secret the Worker knows, read and validated in one place.
+//!
+//! Plain variables stand in `wrangler.toml`, secrets are set with `wrangler secret put` or in `.dev.vars`. A value that
+//! cannot be used is an error that names the variable and what it must be, never the value it had.
+
+use std::{fmt, rc::Rc, str::FromStr, time::Duration};
+
+use thiserror::Error;
+use url::Url;
+
+use crate::{agent::instructions, cors::AllowedOrigins};
+
+/// Binding of the Hyperdrive configuration that leads to PostgreSQL.
+pub const HYPERDRIVE: &str = "HYPERDRIVE";
+/// Binding of Workers AI; only needed when `LLM_PROVIDERS` names `workers-ai`.
+pub const AI: &str = "AI";
+
+/// Every variable that [`Settings::read`] looks up, for the documentation's test.
+pub const NAMES: [&str; 16] = [
+    "ASSISTANT_NAME",
+    "CLINIC_NAME",
+    "LLM_PROVIDERS",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_MODEL",
+    "WORKERS_AI_MODEL",
+    "LLM_FIRST_TOKEN_TIMEOUT_MS",
+    "LLM_IDLE_TIMEOUT_MS",
+    "LLM_MAX_TOKENS",
+    "CHAT_HISTORY_MESSAGES",
+    "PASS_MEDIA_TO_MODEL",
+    "ALLOWED_ORIGINS",
+    "DATABASE_TIMEOUT_MS",
+    "HEARTBEAT_MS",
+    "DEBUG",
+];
+
+/// A variable that cannot be used as it is.
+#[derive(Debug, Error, PartialEq)]
+#[error("the setting {name} {problem}")]
+pub struct SettingsError {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// What is wrong with it, as the end of a sentence that starts with its name.
+    pub problem: String,
+}
+
+/// The kinds of model this Worker can ask, by their names in `LLM_PROVIDERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// Any OpenAI-compatible `/chat/completions`.
+    OpenAi,
+    /// Cloudflare's Workers AI, by its binding.
+    WorkersAi,
+    /// The assistant without a model: a fixed consultation intake.
+    Scripted,
+}
+
+impl ProviderKind {
+    /// The name in `LLM_PROVIDERS`, in `/health`, in logs and in `chat_turns.provider`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::WorkersAi => "workers-ai",
+            Self::Scripted => "scripted",
+        }
+    }
+}
+
+/// How media and audio URLs reach the model (`PASS_MEDIA_TO_MODEL`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassMedia {
+    /// Not at all.
+    Off,
+    /// As text below the visitor's message.
+    Text,
+    /// Media as image parts where the provider takes them (`openai`), everything else as text.
+    Image,
+}
+
+/// Where the `openai` provider is and what it is asked for.
+#[derive(Clone, Debug)]
+pub struct OpenAiSettings {
+    /// `OPENAI_BASE_URL` with `/chat/completions` added.
+    pub completions_url: Url,
+    /// `OPENAI_API_KEY`; local servers need none.
+    pub api_key: Option<Secret>,
+    /// `OPENAI_MODEL`.
+    pub model: String,
+}
+
+/// A value that never shows in debug output.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// All settings of one deployment, valid by construction.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the assistant calls herself.
+    pub assistant_name: String,
+    /// The clinic she speaks for.
+    pub clinic_name: String,
+    /// What a model is told about the two, and how to behave.
+    pub instructions: String,
+    /// The models to ask, in order; the next one takes over when one fails before any text was sent. Never empty.
+    pub providers: Vec<ProviderKind>,
+    /// Set when `providers` has [`ProviderKind::OpenAi`].
+    pub openai: Option<Rc<OpenAiSettings>>,
+    /// Model that Workers AI is asked for.
+    pub workers_ai_model: String,
+    /// Longest wait for a provider's first text, connection included.
+    pub first_token_timeout: Duration,
+    /// Longest silence of a model within a reply.
+    pub idle_timeout: Duration,
+    /// Longest reply that a model is asked for.
+    pub max_tokens: u32,
+    /// How many earlier messages the model sees. 0 is the guide's "no session memory for chat".
+    pub history_messages: u32,
+    /// How media and audio URLs reach the model.
+    pub pass_media: PassMedia,
+    /// Sites whose pages may call this service.
+    pub allowed_origins: AllowedOrigins,
+    /// Longest wait for one statement, connection included.
+    pub database_timeout: Duration,
+    /// Silence on a stream after which a comment is sent.
+    pub heartbeat: Duration,
+    /// Adds detail to the logs.
+    pub debug: bool,
+}
+
+impl Settings {
+    /// Reads all settings through `lookup`, which knows a variable's value by its name. An empty value counts as unset.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let vars = Vars(&lookup);
+        let providers = parse_providers(&vars.text("LLM_PROVIDERS", "scripted"))?;
+        let openai = providers.contains(&ProviderKind::OpenAi).then(|| read_openai(&vars).map(Rc::new)).transpose()?;
+        let assistant_name = vars.text("ASSISTANT_NAME", "Anna");
+        let clinic_name = vars.text("CLINIC_NAME", "Istanbul Medic");
+        Ok(Self {
+            instructions: instructions(&assistant_name, &clinic_name),
+            assistant_name,
+            clinic_name,
+            providers,
+            openai,
+            workers_ai_model: vars.text("WORKERS_AI_MODEL", "@cf/meta/llama-3.1-8b-instruct-fast"),
+            first_token_timeout: vars.millis("LLM_FIRST_TOKEN_TIMEOUT_MS", 20_000, 100)?,
+            idle_timeout: vars.millis("LLM_IDLE_TIMEOUT_MS", 20_000, 100)?,
+            max_tokens: vars.number("LLM_MAX_TOKENS", 800, 1, 100_000)?,
+            history_messages: vars.number("CHAT_HISTORY_MESSAGES", 0, 0, 100)?,
+            pass_media: parse_pass_media(&vars.text("PASS_MEDIA_TO_MODEL", "text"))?,
+            allowed_origins: AllowedOrigins::parse(&vars.text("ALLOWED_ORIGINS", "*"))
+                .map_err(|problem| SettingsError { name: "ALLOWED_ORIGINS", problem })?,
+            database_timeout: vars.millis("DATABASE_TIMEOUT_MS", 5_000, 100)?,
+            heartbeat: vars.millis("HEARTBEAT_MS", 15_000, 100)?,
+            debug: parse_bool(&vars.text("DEBUG", "false"))?,
+        })
+    }
+}
+
+/// The variables, with defaults and bounds.
+struct Vars<'a, F>(&'a F);
+
+impl<F: Fn(&str) -> Option<String>> Vars<'_, F> {
+    fn get(&self, name: &'static str) -> Option<String> {
+        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &'static str, default: &str) -> String {
+        self.get(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn number<N: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        name: &'static str,
+        default: N,
+        least: N,
+        most: N,
+    ) -> Result<N, SettingsError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        match value.parse() {
+            Ok(number) if number >= least && number <= most => Ok(number),
+            _ => Err(SettingsError { name, problem: format!("must be a whole number from {least} to {most}") }),
+        }
+    }
+
+    fn millis(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, SettingsError> {
+        self.number(name, default, least, 600_000).map(Duration::from_millis)
+    }
+}
+
+fn parse_providers(list: &str) -> Result<Vec<ProviderKind>, SettingsError> {
+    let known = [ProviderKind::OpenAi, ProviderKind::WorkersAi, ProviderKind::Scripted];
+    let problem = |text: &str| SettingsError { name: "LLM_PROVIDERS", problem: text.to_owned() };
+    let mut providers = Vec::new();
+    for name in list.split(',').map(str::trim) {
+        let kind = known
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| problem("must be a comma-separated list of openai, workers-ai and scripted"))?;
+        if providers.contains(&kind) {
+            return Err(problem("must name each provider once"));
+        }
+        providers.push(kind);
+    }
+    Ok(providers)
+}
+
+fn read_openai<F: Fn(&str) -> Option<String>>(vars: &Vars<'_, F>) -> Result<OpenAiSettings, SettingsError> {
+    let base = vars.text("OPENAI_BASE_URL", "https://api.openai.com/v1");
+    let completions_url = Url::parse(&format!("{}/chat/completions", base.trim_end_matches('/')))
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| SettingsError {
+            name: "OPENAI_BASE_URL",
+            problem: "must be an http or https URL such as https://api.openai.com/v1".to_owned(),
+        })?;
+    let model = vars.get("OPENAI_MODEL").ok_or_else(|| SettingsError {
+        name: "OPENAI_MODEL",
+        problem: "must name a model, since LLM_PROVIDERS has openai".to_owned(),
+    })?;
+    Ok(OpenAiSettings { completions_url, api_key: vars.get("OPENAI_API_KEY").map(Secret), model })
+}
+
+fn parse_pass_media(value: &str) -> Result<PassMedia, SettingsError> {
+    match value {
+        "off" => Ok(PassMedia::Off),
+        "text" => Ok(PassMedia::Text),
+        "image" => Ok(PassMedia::Image),
+        _ => Err(SettingsError { name: "PASS_MEDIA_TO_MODEL", problem: "must be off, text or image".to_owned() }),
+    }
+}
+
+fn parse_bool(value: &str) -> Result<bool, SettingsError> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(SettingsError { name: "DEBUG", problem: "must be true or false".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_the_guides() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.assistant_name, "Anna");
+        assert_eq!(settings.clinic_name, "Istanbul Medic");
+        assert_eq!(settings.providers, [ProviderKind::Scripted]);
+        assert_eq!(settings.history_messages, 0);
+        assert!(settings.openai.is_none());
+    }
+
+    #[test]
+    fn every_setting_is_listed() {
+        let asked = RefCell::new(Vec::new());
+        let _ = Settings::read(|name| {
+            asked.borrow_mut().push(name.to_owned());
+            match name {
+                "LLM_PROVIDERS" => Some("openai".to_owned()),
+                "OPENAI_MODEL" => Some("m".to_owned()),
+                _ => None,
+            }
+        });
+        let (mut asked, mut names) = (asked.into_inner(), NAMES.to_vec());
+        asked.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(asked, names);
+    }
+
+    #[test]
+    fn the_base_url_may_end_with_a_slash() {
+        let settings = read(&[
+            ("LLM_PROVIDERS", "openai, scripted"),
+            ("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1/"),
+            ("OPENAI_MODEL", "m"),
+        ])
+        .unwrap();
+        assert_eq!(
+            settings.openai.as_ref().unwrap().completions_url.as_str(),
+            "http://127.0.0.1:8080/v1/chat/completions"
+        );
+        assert_eq!(settings.providers, [ProviderKind::OpenAi, ProviderKind::Scripted]);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable_and_not_its_value() {
+        for (name, value) in [
+            ("LLM_PROVIDERS", "gpt"),
+            ("LLM_PROVIDERS", "scripted,scripted"),
+            ("LLM_MAX_TOKENS", "many"),
+            ("LLM_IDLE_TIMEOUT_MS", "-1"),
+            ("CHAT_HISTORY_MESSAGES", "101"),
+            ("PASS_MEDIA_TO_MODEL", "maybe"),
+            ("ALLOWED_ORIGINS", "example.com"),
+            ("DEBUG", "perhaps"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert_eq!(error.name, name);
+            assert!(!error.to_string().contains(&format!("{value:?}")), "{error}");
+        }
+        assert_eq!(read(&[("LLM_PROVIDERS", "openai")]).unwrap_err().name, "OPENAI_MODEL");
+    }
+
+    #[test]
+    fn a_secret_does_not_show_in_debug_output() {
+        assert_eq!(format!("{:?}", Secret("sk-1".to_owned())), "Secret");
+    }
+}
