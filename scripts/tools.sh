@@ -27,7 +27,8 @@ fi
 
 if ! cmp -s package-lock.json node_modules/.edge-chat-lock; then
     say "installing npm packages, half a minute or so"
-    npm ci --no-audit --no-fund --loglevel=error
+    # Not `npm ci`: it fails where a registry lacks some other platform's build of an optional package.
+    npm install --no-save --no-audit --no-fund --loglevel=error >&2
     cp package-lock.json node_modules/.edge-chat-lock
 fi
 

@@ -1,6 +1,5 @@
 //! Who is speaking: the user the site names, or a visitor with a session of their own.
 
-use cookie::{Cookie, SameSite, time::Duration};
 use uuid::Uuid;
 
 use crate::chat_request::UserId;
@@ -26,11 +25,8 @@ impl Visitor {
             return Self::Named(user_id);
         }
         let from_cookie = || {
-            Cookie::split_parse(cookies?).flatten().find_map(|cookie| {
-                (cookie_name(true) == cookie.name() || cookie_name(false) == cookie.name())
-                    .then(|| session(cookie.value()))
-                    .flatten()
-            })
+            let mut pairs = cookies?.split(';').filter_map(|pair| pair.trim().split_once('='));
+            pairs.find_map(|(name, value)| COOKIE_NAMES.contains(&name).then(|| session(value)).flatten())
         };
         match header.and_then(session).or_else(from_cookie) {
             Some(id) => Self::Returning(id),
@@ -63,21 +59,20 @@ impl Visitor {
     /// The `Set-Cookie` header of the response, for a new visitor. `secure` tells whether the request came by HTTPS.
     pub fn set_cookie(&self, secure: bool) -> Option<String> {
         let Self::New(id) = self else { return None };
-        let cookie =
-            Cookie::build((cookie_name(secure), id.to_string())).path("/").http_only(true).max_age(Duration::days(365));
         // A page on another site sends only `SameSite=None` cookies, which must be `Secure`; plain http is for localhost.
-        Some(if secure {
-            cookie.secure(true).same_site(SameSite::None).partitioned(true).to_string()
-        } else {
-            cookie.same_site(SameSite::Lax).to_string()
-        })
+        let (name, flags) = match (secure, COOKIE_NAMES) {
+            (true, [name, _]) => (name, "Secure; SameSite=None; Partitioned"),
+            (false, [_, name]) => (name, "SameSite=Lax"),
+        };
+        Some(format!("{name}={id}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; {flags}"))
     }
 }
 
-/// The `__Host-` prefix makes a browser refuse the cookie from anywhere but this very host, over HTTPS.
-const fn cookie_name(secure: bool) -> &'static str {
-    if secure { "__Host-edge_chat" } else { "edge_chat" }
-}
+/// By HTTPS and by plain http. The `__Host-` prefix makes a browser refuse the cookie from anywhere but this very host.
+const COOKIE_NAMES: [&str; 2] = ["__Host-edge_chat", "edge_chat"];
+
+/// How long a browser remembers its visitor: a year.
+const COOKIE_SECONDS: u32 = 365 * 24 * 60 * 60;
 
 /// Only ids that this service can have made: random UUIDs.
 fn session(text: &str) -> Option<Uuid> {
@@ -121,11 +116,11 @@ mod tests {
         assert!(!visitor.may_read_history());
         assert_eq!(
             visitor.set_cookie(true).unwrap(),
-            format!("__Host-edge_chat={id}; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Max-Age=31536000")
+            format!("__Host-edge_chat={id}; Path=/; Max-Age=31536000; HttpOnly; Secure; SameSite=None; Partitioned")
         );
         assert_eq!(
             visitor.set_cookie(false).unwrap(),
-            format!("edge_chat={id}; HttpOnly; SameSite=Lax; Path=/; Max-Age=31536000")
+            format!("edge_chat={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax")
         );
     }
 

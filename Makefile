@@ -1,0 +1,43 @@
+# The two commands: `make dev` serves the chat, `make test` passes all tests. Both install what is missing first.
+
+# Node 22 from npm goes first: wrangler needs it, and the machine's own may be 20.
+export PATH := $(CURDIR)/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+export WRANGLER_SEND_METRICS := false
+
+.PHONY: help setup dev db build test check llm clean
+
+help:
+	@echo "make dev     install what is missing and serve the chat on http://127.0.0.1:8787 (PORT=...)"
+	@echo "make db      start only the database, for a plain \`npx wrangler dev\` beside it"
+	@echo "make llm     serve a real small model on http://127.0.0.1:8080"
+	@echo "make test    run every test"
+	@echo "make check   formatting, lints, and what a deployment would upload"
+	@echo "make clean   remove everything that was built, installed or stored in this folder"
+
+setup:
+	@scripts/tools.sh
+
+dev: setup
+	@exec node scripts/dev.js
+
+db: setup
+	@exec node scripts/dev.js --database-only
+
+build: setup
+	@scripts/build.sh
+
+test: build
+	cargo test --quiet
+	node tests/run.js
+
+check: setup
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --target wasm32-unknown-unknown -- -D warnings
+	wrangler deploy --dry-run --env production
+
+llm:
+	@scripts/llm.sh
+
+clean:
+	rm -rf build target node_modules .data .wrangler
