@@ -1,0 +1,170 @@
+// The built Worker in workerd, with a database of its own.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { randomUUID } from "node:crypto";
+import { Miniflare, convertV4MiniflareOptions } from "miniflare";
+import { createParser } from "eventsource-parser";
+import postgres from "postgres";
+import { createDatabase } from "../../scripts/postgres.js";
+
+const build = fileURLToPath(new URL("../../build/", import.meta.url));
+
+/** Stands in for the `AI` binding: an object with `run(model, inputs)`, answered by the stand-in model server. */
+const AI_STAND_IN = `
+  import { WorkerEntrypoint } from "cloudflare:workers";
+  export default class extends WorkerEntrypoint {
+    async run(model, inputs) {
+      const response = await fetch(this.env.MODEL_URL + "/workers-ai", {
+        method: "POST", body: JSON.stringify({ model, ...inputs })
+      });
+      if (!response.ok) throw new Error("3040: Capacity temporarily exceeded, please try again.");
+      return response.body;
+    }
+  }
+`;
+
+export function databaseUrl(name) {
+  const url = new URL(process.env.TEST_POSTGRES_URL);
+  url.pathname = name;
+  return url.href;
+}
+
+/** A new database: migrated, or like another one. */
+export async function newDatabase(template = "template_chat") {
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  await createDatabase(process.env.TEST_POSTGRES_URL, name, template);
+  return databaseUrl(name);
+}
+
+/**
+ * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
+ * binding; `database` is a URL, or a new database is made.
+ */
+export async function startService({ vars = {}, model, database, ai = true } = {}) {
+  database ??= await newDatabase();
+  const logs = [];
+  const workers = [
+    {
+      name: "edge-chat",
+      modules: [
+        { type: "ESModule", path: `${build}index.js`, contents: readFileSync(`${build}index.js`, "utf8") },
+        { type: "CompiledWasm", path: `${build}index_bg.wasm`, contents: readFileSync(`${build}index_bg.wasm`) },
+      ],
+      modulesRoot: build,
+      compatibilityDate: "2026-11-01",
+      bindings: {
+        LLM_PROVIDERS: model ? "openai" : "scripted",
+        ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),
+        ...vars,
+      },
+      hyperdrives: { HYPERDRIVE: database },
+      ...(model && ai && { serviceBindings: { AI: "ai" } }),
+    },
+  ];
+  if (model && ai) {
+    workers.push({
+      name: "ai",
+      modules: [{ type: "ESModule", path: "ai.js", contents: AI_STAND_IN }],
+      compatibilityDate: "2026-11-01",
+      bindings: { MODEL_URL: model.url },
+    });
+  }
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      workers,
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+      logRequests: false,
+      telemetry: { enabled: false },
+      handleStructuredLogs: ({ level, message }) => logs.push({ level, message }),
+    }),
+  );
+  const url = (await miniflare.ready).href.replace(/\/$/, "");
+  const sql = postgres(database, { max: 2, onnotice: () => {}, idle_timeout: 5 });
+  return new Service(miniflare, url, sql, database, logs);
+}
+
+class Service {
+  constructor(miniflare, url, sql, database, logs) {
+    Object.assign(this, { miniflare, url, sql, database, logs });
+  }
+
+  async stop() {
+    await this.sql.end({ timeout: 1 });
+    await this.miniflare.dispose();
+  }
+
+  /** A raw request to a path. */
+  fetch(path, init) {
+    return fetch(this.url + path, { redirect: "manual", ...init });
+  }
+
+  /** `POST` of a JSON value (or of a raw body, if it is a string). */
+  post(path, body, headers = {}, init = {}) {
+    return this.fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
+      ...init,
+    });
+  }
+
+  /** `POST /chat/`: status, headers and JSON. */
+  async chat(body, headers) {
+    const response = await this.post("/chat/", body, headers);
+    return { status: response.status, headers: response.headers, json: await response.json() };
+  }
+
+  /** `POST /chat/stream`, read to its end: status, headers, events with their parsed data, and the text they make. */
+  async stream(body, headers) {
+    const response = await this.post("/chat/stream", body, headers);
+    if (response.status !== 200) return { status: response.status, headers: response.headers, json: await response.json() };
+    const events = await Array.fromAsync(readEvents(response));
+    return { status: 200, headers: response.headers, events, text: events.map((event) => event.data.content).join("") };
+  }
+
+  /** All messages, in their order. */
+  messages() {
+    return this.sql`
+      SELECT phone_number, users.name, direction, body, media_url, messages.id, messages.created_at
+      FROM messages JOIN users ON users.id = user_id ORDER BY messages.created_at, messages.id`;
+  }
+
+  /** All turns, in their order. */
+  turns() {
+    return this.sql`SELECT * FROM chat_turns ORDER BY created_at, incoming_id`;
+  }
+
+  /** The structured log lines so far whose message is this one. */
+  logged(message) {
+    return this.logs
+      .map(({ message: line }) => { try { return JSON.parse(line); } catch { return {}; } })
+      .filter((line) => line.message === message);
+  }
+}
+
+/** The events of a response, each with its `id`, its parsed `data`, the raw comment lines before it, and its arrival. */
+export async function* readEvents(response, { onComment } = {}) {
+  const queue = [];
+  const parser = createParser({
+    onEvent: (event) => queue.push({ ...event, data: JSON.parse(event.data), at: performance.now() }),
+    onComment,
+  });
+  const decoder = new TextDecoder();
+  for await (const bytes of response.body) {
+    parser.feed(decoder.decode(bytes, { stream: true }));
+    yield* queue.splice(0);
+  }
+}
+
+/** Waits until `probe` returns something, and returns that. */
+export async function until(probe, { seconds = 10 } = {}) {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`nothing within ${seconds} s: ${probe}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
