@@ -1,0 +1,54 @@
+-- The database as migrations/ leave it. For reading: the migrations are what is applied, and a test holds this file
+-- against their result.
+
+-- Shared with the WhatsApp agent. Visitors of the website have phone_number 'chat_{user_id}'.
+CREATE TABLE users (
+    id UUID PRIMARY KEY,
+    phone_number VARCHAR(255) UNIQUE NOT NULL,
+    name VARCHAR(255),
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT NOW()
+);
+
+-- Shared with the WhatsApp agent. Ids that this service makes are UUIDv7, so (created_at, id) is a strict order.
+CREATE TABLE messages (
+    id UUID PRIMARY KEY,
+    user_id UUID REFERENCES users (id),
+    direction VARCHAR(20) NOT NULL CHECK (direction IN ('incoming', 'outgoing')),
+    body TEXT,
+    media_url TEXT,
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT NOW()
+);
+
+-- One row for each message that a visitor sent through the website.
+CREATE TABLE chat_turns (
+    -- The turn's id: the visitor's message.
+    incoming_id UUID PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+    -- The reply, once there is one.
+    outgoing_id UUID UNIQUE REFERENCES messages (id) ON DELETE SET NULL,
+    user_id UUID NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'partial', 'failed')),
+    -- Who wrote the reply: `openai`, `workers-ai` or `scripted`, and the model it used.
+    provider TEXT,
+    model TEXT,
+    -- Why the model stopped, in its own words: `stop`, `length`, ...
+    finish_reason TEXT,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    -- Code of the error that ended a partial or failed turn.
+    error TEXT,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE
+);
+
+-- A visitor's newest turns.
+CREATE INDEX chat_turns_user_id_created_at_idx ON chat_turns (user_id, created_at, incoming_id);
+
+-- Every URL of a message; messages.media_url holds the first one.
+CREATE TABLE chat_attachments (
+    message_id UUID NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('media', 'audio')),
+    -- Place in its list, from 1.
+    position INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    PRIMARY KEY (message_id, kind, position)
+);

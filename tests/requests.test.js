@@ -1,0 +1,196 @@
+// What the service answers to requests that are not chat: errors, methods, origins, health.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startModel } from "./helpers/model.js";
+import { databaseUrl, startService } from "./helpers/service.js";
+
+let service;
+before(async () => { service = await startService({ vars: { ALLOWED_ORIGINS: "https://www.example.com,https://*.clinic.test" } }); });
+after(() => service.stop());
+
+async function problem(response, status, code) {
+  assert.equal(response.status, status);
+  assert.equal(response.headers.get("content-type"), "application/problem+json");
+  const body = await response.json();
+  assert.equal(body.status, status);
+  assert.equal(body.code, code);
+  assert.equal(body.type, "about:blank");
+  assert.equal(typeof body.title, "string");
+  assert.equal(body.request_id, response.headers.get("x-request-id"));
+  return body.detail;
+}
+
+for (const path of ["/chat/", "/chat", "/chat/stream", "/chat/stream/"]) {
+  test(`${path} answers a message, and says what is wrong with others`, async () => {
+    assert.equal((await service.post(path, { content: "Hi" })).status, 200);
+    for (const [body, detail] of [
+      ["", /^The body is not valid JSON/],
+      ["{", /^The body is not valid JSON: EOF .* line 1 column 1\.$/],
+      ["[]", /must be a JSON object such as/],
+      ["null", /must be a JSON object such as/],
+      ["{}", /^`content` is missing or empty/],
+      [{ content: "  " }, /^`content` is missing or empty/],
+      [{ content: 7 }, /^`content` must be a string/],
+      [{ content: "a\u0000b" }, /^`content` must not contain the character U\+0000/],
+      [{ content: "a", media_urls: "https://a.test" }, /^`media_urls` must be an array of URLs/],
+      [{ content: "a", audio_urls: ["https://a.test", "ftp://a.test"] }, /^`audio_urls\[1\]` must be an http or https URL/],
+      [{ content: "a", media_urls: Array(21).fill("https://a.test") }, /^`media_urls` must have at most 20 URLs/],
+      [{ content: "a", user_id: "" }, /^`user_id` must have 1 to 128 characters/],
+      [{ content: "a", user_id: "x".repeat(129) }, /^`user_id` must have 1 to 128 characters/],
+      ['{"content":"\\ud800"}', /^The body is not valid JSON/],
+      [Buffer.from('{"content":"\xff"}', "latin1"), /^The body is not valid JSON/],
+      ["[".repeat(1000), /^The body must be a JSON object|^The body is not valid JSON/],
+    ]) {
+      assert.match(await problem(await service.post(path, body), 400, "invalid_request"), detail);
+    }
+  });
+}
+
+test("a body that is too large is refused, declared or not", async () => {
+  const large = JSON.stringify({ content: "x".repeat(64 * 1024) });
+  assert.match(await problem(await service.post("/chat/", large), 413, "too_large"), /larger than 65536 bytes/);
+  const chunks = new ReadableStream({
+    start(controller) {
+      for (let at = 0; at < large.length; at += 4096) controller.enqueue(Buffer.from(large.slice(at, at + 4096)));
+      controller.close();
+    },
+  });
+  await problem(await service.post("/chat/", "", {}, { body: chunks, duplex: "half" }), 413, "too_large");
+  const fits = JSON.stringify({ content: "" }).length;
+  assert.equal((await service.post("/chat/", { content: "x".repeat(64 * 1024 - fits) })).status, 200);
+});
+
+test("only JSON is taken", async () => {
+  for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]) {
+    const response = await service.post("/chat/", '{"content":"Hi"}', { "Content-Type": type });
+    assert.match(await problem(response, 415, "unsupported_media_type"), /Content-Type: application\/json/);
+  }
+  assert.equal((await service.post("/chat/", { content: "Hi" }, { "Content-Type": "Application/JSON; charset=utf-8" })).status, 200);
+});
+
+test("unknown paths and methods", async () => {
+  for (const path of ["/nothing", "/chat/streams", "/chat//", "/CHAT/"]) await problem(await service.fetch(path), 404, "not_found");
+  for (const method of ["GET", "PUT", "DELETE", "PATCH"]) {
+    const response = await service.fetch("/chat/", { method });
+    assert.equal(response.headers.get("allow"), "POST, OPTIONS");
+    await problem(response, 405, "method_not_allowed");
+  }
+  const response = await service.fetch("/health", { method: "POST" });
+  assert.equal(response.headers.get("allow"), "GET, HEAD, OPTIONS");
+});
+
+test("listed origins are allowed with credentials, on every kind of answer", async () => {
+  for (const origin of ["https://www.example.com", "https://ankara.clinic.test"]) {
+    const answers = [
+      await service.post("/chat/", { content: "Hi" }, { Origin: origin }),
+      await service.post("/chat/stream", { content: "Hi" }, { Origin: origin }),
+      await service.post("/chat/", "{", { Origin: origin }),
+      await service.fetch("/nothing", { headers: { Origin: origin } }),
+      await service.fetch("/chat/", { headers: { Origin: origin } }),
+      await service.fetch("/health", { headers: { Origin: origin } }),
+    ];
+    for (const { headers } of answers) {
+      assert.equal(headers.get("access-control-allow-origin"), origin);
+      assert.equal(headers.get("access-control-allow-credentials"), "true");
+      assert.equal(headers.get("access-control-expose-headers"), "X-Chat-Session, X-Request-Id, Retry-After");
+      assert.equal(headers.get("vary"), "Origin");
+      assert.equal(headers.get("x-content-type-options"), "nosniff");
+    }
+    await Promise.all(answers.map((answer) => answer.body?.cancel()));
+  }
+});
+
+test("a preflight is answered for both spellings, and can be remembered", async () => {
+  for (const path of ["/chat/", "/chat", "/chat/stream", "/chat/stream/"]) {
+    const response = await service.fetch(path, {
+      method: "OPTIONS",
+      headers: { Origin: "https://www.example.com", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type" },
+    });
+    assert.equal(response.status, 204);
+    assert.equal(await response.text(), "");
+    assert.equal(response.headers.get("access-control-allow-origin"), "https://www.example.com");
+    assert.equal(response.headers.get("access-control-allow-methods"), "POST, OPTIONS");
+    assert.equal(response.headers.get("access-control-allow-headers"), "Content-Type, X-Chat-Session");
+    assert.equal(response.headers.get("access-control-max-age"), "7200");
+  }
+});
+
+test("a foreign origin is refused before anything is stored", async () => {
+  const before = await service.messages();
+  for (const origin of ["https://evil.test", "https://www.example.com.evil.test", "http://www.example.com", "https://clinic.test", "null"]) {
+    for (const method of ["POST", "OPTIONS"]) {
+      const response = await service.fetch("/chat/", {
+        method, headers: { Origin: origin, "Content-Type": "application/json" }, ...(method === "POST" && { body: '{"content":"Hi"}' }),
+      });
+      assert.equal(response.headers.get("access-control-allow-origin"), null);
+      assert.equal(response.headers.get("vary"), "Origin");
+      await problem(response, 403, "forbidden_origin");
+    }
+  }
+  assert.equal((await service.messages()).length, before.length);
+});
+
+test("the service's own pages and programs without an origin need no listing", async () => {
+  for (const headers of [{}, { Origin: service.url }]) {
+    const response = await service.post("/chat/", { content: "Hi" }, headers);
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get("access-control-allow-origin"), null);
+  }
+});
+
+test("a session comes back by header or by cookie", async () => {
+  const first = await service.chat({ content: "Hi" });
+  const session = first.headers.get("x-chat-session");
+  for (const headers of [{ "X-Chat-Session": session }, { Cookie: `other=1; edge_chat=${session}` }]) {
+    const again = await service.chat({ content: "Hi again" }, headers);
+    assert.equal(again.headers.get("x-chat-session"), session);
+    assert.equal(again.headers.get("set-cookie"), null);
+  }
+  const forged = await service.chat({ content: "Hi" }, { "X-Chat-Session": "chat_1\u00e4" });
+  assert.equal(forged.status, 200);
+  assert.notEqual(forged.headers.get("x-chat-session"), session);
+  assert.equal((await service.chat({ content: "Hi", user_id: "named" })).headers.get("x-chat-session"), null);
+});
+
+test("health: everything works", async () => {
+  const response = await service.fetch("/health");
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  assert.deepEqual(await response.json(), { status: "ok", database: "ok", providers: { scripted: "ok" } });
+  const head = await service.fetch("/health", { method: "HEAD" });
+  assert.deepEqual([head.status, await head.text()], [200, ""]);
+});
+
+test("health: what is missing", async () => {
+  const model = await startModel();
+  const vars = { LLM_PROVIDERS: "openai,workers-ai", DATABASE_TIMEOUT_MS: "500" };
+  const broken = await startService({ model, ai: false, database: databaseUrl("no_such_database"), vars });
+  try {
+    let response = await broken.fetch("/health");
+    assert.equal(response.status, 503);
+    assert.deepEqual(await response.json(), {
+      status: "unavailable", database: "unavailable", providers: { openai: "ok", "workers-ai": "unavailable" },
+    });
+    response = await broken.post("/chat/stream", { content: "Hi" });
+    assert.equal(response.headers.get("retry-after"), "5");
+    assert.match(await problem(response, 503, "storage_unavailable"), /try again soon/);
+    assert.doesNotMatch(JSON.stringify(broken.logs), /no_such_database/);
+    assert.ok(broken.logged("❌ Error").some(({ error }) => error === "the database refused the statement: SQLSTATE 3D000"));
+  } finally {
+    await broken.stop();
+    model.stop();
+  }
+});
+
+test("a setting that cannot be used is named, at the first request", async () => {
+  const wrong = await startService({ vars: { LLM_MAX_TOKENS: "lots-of-them" } });
+  try {
+    const response = await wrong.post("/chat/", { content: "Hi" }, { Origin: "https://www.example.com" });
+    assert.equal(response.headers.get("access-control-allow-origin"), "*");
+    const detail = await problem(response, 500, "misconfigured");
+    assert.equal(detail, "The service is not set up correctly: the setting LLM_MAX_TOKENS must be a whole number from 1 to 100000.");
+    assert.doesNotMatch(JSON.stringify(wrong.logs), /lots-of-them/);
+  } finally {
+    await wrong.stop();
+  }
+});
