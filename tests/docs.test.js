@@ -1,0 +1,103 @@
+// README.md, openapi.yaml, wrangler.toml and the scripts say what the code does.
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { parse } from "yaml";
+import { startModel } from "./helpers/model.js";
+import { startService } from "./helpers/service.js";
+
+const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+const readme = read("README.md");
+const openapi = parse(read("openapi.yaml"));
+const ajv = new Ajv2020({ strict: false, validateFormats: false });
+ajv.addSchema(openapi, "openapi");
+
+function assertMatches(value, schema) {
+  const validate = ajv.getSchema(`openapi#/components/schemas/${schema}`);
+  assert.ok(validate(value), `${schema}: ${ajv.errorsText(validate.errors)}\n${JSON.stringify(value, null, 2)}`);
+}
+
+const names = read("src/settings.rs").match(/NAMES: \[&str; \d+\] = \[([^\]]*)\]/)[1].match(/[A-Z_]+/g);
+const codes = [...new Set(read("src/error.rs").match(/fn fault[\s\S]*?let Self|fn fault[\s\S]*?Fault \{ code/)[0].match(/"[a-z_]+",/g))]
+  .map((code) => code.slice(1, -2)).sort();
+
+let model;
+let service;
+before(async () => {
+  model = await startModel();
+  service = await startService({ model });
+});
+after(async () => {
+  await service.stop();
+  model.stop();
+});
+
+test("the README's table has every setting, and its default", () => {
+  const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|/gm)];
+  assert.deepEqual(rows.map(([, name]) => name).sort(), [...names].sort());
+  const code = read("src/settings.rs");
+  for (const [, name, value] of rows.filter(([, , value]) => value)) {
+    const defaults = [...code.matchAll(new RegExp(`"${name}",\\s*"?([^",)]+)"?`, "g"))].map(([, found]) => found.replaceAll("_000", "000"));
+    assert.ok(defaults.includes(value), `${name}: ${value} is not among ${defaults}`);
+  }
+});
+
+test("wrangler.toml, `make dev` and .dev.vars.example know the same settings", () => {
+  const inWrangler = [...read("wrangler.toml").matchAll(/^([A-Z_]{4,}) = /gm)].map(([, name]) => name);
+  for (const name of inWrangler) assert.ok(names.includes(name), name);
+  const passed = read("scripts/dev.js").match(/PLAIN_VARIABLES = \[([^\]]*)\]/)[1].match(/[A-Z_]+/g);
+  const secrets = read(".dev.vars.example").match(/^[A-Z_]+/gm);
+  assert.deepEqual([...passed, ...secrets].sort(), [...names].sort());
+});
+
+test("the README and openapi.yaml list every error code", () => {
+  assert.ok(codes.length > 8);
+  for (const code of codes) assert.ok(readme.includes(`\`${code}\``), code);
+  assert.deepEqual([...openapi.components.schemas.Code.enum].sort(), codes);
+});
+
+test("the README's links lead somewhere", () => {
+  for (const [, path] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path);
+  for (const [, target] of readme.matchAll(/`make ([a-z]+)/g)) assert.match(read("Makefile"), new RegExp(`^${target}:`, "m"));
+});
+
+test("openapi.yaml has the router's paths and methods", async () => {
+  for (const [path, operations] of Object.entries(openapi.paths)) {
+    for (const spelling of [path, path.endsWith("/") ? path.slice(0, -1) : `${path}/`]) {
+      const allowed = (await service.fetch(spelling, { method: "OPTIONS" })).headers.get("allow").split(", ");
+      const documented = Object.keys(operations).map((method) => method.toUpperCase());
+      assert.deepEqual(allowed.filter((method) => !["HEAD", "OPTIONS"].includes(method)), documented, spelling);
+    }
+  }
+});
+
+test("answers have the shapes of openapi.yaml", async () => {
+  const request = { content: "Hi", media_urls: ["https://a.test/1.jpg"], audio_urls: null, user_id: "u" };
+  assertMatches(request, "ChatRequest");
+  assertMatches((await service.chat(request)).json, "ChatResponse");
+  assertMatches(await (await service.fetch("/health")).json(), "Health");
+  for (const response of [await service.post("/chat/", "{"), await service.fetch("/"), await service.fetch("/chat/")]) {
+    assertMatches(await response.json(), "Problem");
+  }
+  model.reply = async (reply) => {
+    await reply.token("Half");
+    reply.cut();
+  };
+  for (const event of (await service.stream(request)).events) assertMatches(event.data, "Event");
+  assertMatches((await service.chat(request)).json, "Problem");
+});
+
+test("the README's requests work as they are printed", async () => {
+  model.reply = (reply) => reply.say("Hello!");
+  const requests = [...readme.matchAll(/curl (?:-N )?http:\/\/127\.0\.0\.1:8787(\S+) [^']*'Content-Type: application\/json' \\\n\s+-d '([^']+)'/g)];
+  assert.equal(requests.length, 2);
+  for (const [, path, body] of requests) assert.equal((await service.post(path, body)).status, 200, body);
+
+  const [, snippet] = readme.match(/```js\n(const response[\s\S]*?)```/);
+  const reply = { textContent: "" };
+  const run = Object.getPrototypeOf(async () => {}).constructor;
+  await new run("fetch", "document", snippet)(
+    (url, init) => fetch(service.url + new URL(url).pathname, init), { querySelector: () => reply });
+  assert.equal(reply.textContent, "Hello!");
+});
