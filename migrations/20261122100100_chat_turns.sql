@@ -19,12 +19,28 @@ CREATE TABLE chat_turns (
     completion_tokens INTEGER,
     -- Code of the error that ended a partial or failed turn.
     error TEXT,
+    -- What there is of a running reply, saved while nobody is there to see it, and when that was.
+    progress TEXT,
+    progress_at TIMESTAMP WITH TIME ZONE,
+    -- Opens the reply once to a page that has no session at hand.
+    ticket UUID UNIQUE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE
 );
 
 -- A visitor's newest turns.
 CREATE INDEX chat_turns_user_id_created_at_idx ON chat_turns (user_id, created_at, incoming_id);
+
+-- The Idempotency-Key of a request, kept for 24 hours: its repetition belongs to the same turn.
+CREATE TABLE chat_idempotency_keys (
+    user_id UUID NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    turn_id UUID NOT NULL REFERENCES chat_turns (incoming_id) ON DELETE CASCADE,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (user_id, key)
+);
+
+CREATE INDEX chat_idempotency_keys_turn_id_idx ON chat_idempotency_keys (turn_id);
 
 -- Every URL of a message; messages.media_url holds the first one.
 CREATE TABLE chat_attachments (
@@ -38,4 +54,5 @@ CREATE TABLE chat_attachments (
 
 -- migrate:down
 DROP TABLE chat_attachments;
+DROP TABLE chat_idempotency_keys;
 DROP TABLE chat_turns;

@@ -12,7 +12,8 @@ leaveRoot();
 const PLAIN_VARIABLES = [
   "ASSISTANT_NAME", "CLINIC_NAME", "LLM_PROVIDERS", "OPENAI_BASE_URL", "OPENAI_MODEL", "WORKERS_AI_MODEL",
   "LLM_FIRST_TOKEN_TIMEOUT_MS", "LLM_IDLE_TIMEOUT_MS", "LLM_MAX_TOKENS", "CHAT_HISTORY_MESSAGES", "PASS_MEDIA_TO_MODEL",
-  "ALLOWED_ORIGINS", "DATABASE_TIMEOUT_MS", "HEARTBEAT_MS", "DEBUG",
+  "ALLOWED_ORIGINS", "DATABASE_TIMEOUT_MS", "HEARTBEAT_MS",
+  "DISCONNECT_GRACE_MS", "DEBUG",
 ];
 const DATABASE_PORT = 54329;
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -31,9 +32,11 @@ let isStopping = false;
 async function stop(code) {
   if (isStopping) return;
   isStopping = true;
-  if (worker && worker.exitCode === null) {
+  if (worker && worker.exitCode === null && worker.signalCode === null) {
     worker.kill("SIGTERM");
+    const hardly = setTimeout(() => worker.kill("SIGKILL"), 5000);
     await new Promise((resolve) => worker.once("exit", resolve));
+    clearTimeout(hardly);
   }
   await server?.stop();
   process.exit(code);
@@ -110,12 +113,17 @@ async function serve() {
   });
   worker.once("exit", (code) => stop(code || 1));
   const url = `http://127.0.0.1:${port}`;
+  let health;
   while (!isStopping) {
-    const health = await fetch(`${url}/health`).catch(() => undefined);
+    health = await fetch(`${url}/health`).catch(() => undefined);
     if (health) break;
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   if (isStopping) return;
+  if (!health.ok) {
+    const body = await health.text();
+    console.error(`\nedge-chat: the service runs, but cannot serve visitors yet: ${body}`);
+  }
   console.log(`
   edge-chat is ready:   ${url}
   Try it:               curl -N ${url}/chat/stream -H 'Content-Type: application/json' -d '{"content":"Hello"}'

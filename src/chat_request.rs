@@ -1,6 +1,6 @@
 //! The body of `POST /chat/` and `POST /chat/stream`: parsed once, valid ever after.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 use url::Url;
@@ -49,7 +49,7 @@ pub enum ChatRequestError {
 }
 
 /// A name that the site gives its visitor: a session id, an e-mail-like id, a UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserId(String);
 
 impl UserId {
@@ -66,7 +66,7 @@ impl UserId {
 }
 
 /// One message of a visitor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
     /// What they wrote; empty only when there is a URL.
     pub content: String,

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::{ContextV7, Uuid};
 
 /// A moment, in milliseconds since 1970 (UTC): the resolution of the platform's clock.
@@ -32,6 +32,11 @@ impl Timestamp {
         Duration::from_millis(self.millis_since(earlier))
     }
 
+    /// The moment this long ago.
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// For PostgreSQL.
     pub fn utc(self) -> DateTime<Utc> {
         i64::try_from(self.0).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
@@ -53,9 +58,24 @@ impl Serialize for Timestamp {
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let time = DateTime::<Utc>::deserialize(deserializer)?;
+        Ok(Self(u64::try_from(time.timestamp_millis()).unwrap_or_default()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_survives_json() {
+        let now = Timestamp::from_millis(1_759_328_659_941);
+        let json = serde_json::to_string(&now).unwrap();
+        assert_eq!(json, "\"2025-10-01T14:24:19.941000+00:00\"");
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), now);
+    }
 
     #[test]
     fn ids_of_one_millisecond_increase() {

@@ -4,9 +4,9 @@
 use url::{Origin, Url};
 
 /// Request headers that pages on other origins may send.
-pub const ALLOWED_HEADERS: &str = "Content-Type, X-Chat-Session";
+pub const ALLOWED_HEADERS: &str = "Content-Type, Idempotency-Key, Last-Event-ID, X-Chat-Token";
 /// Response headers that pages on other origins may read.
-pub const EXPOSED_HEADERS: &str = "X-Chat-Session, X-Request-Id, Retry-After";
+pub const EXPOSED_HEADERS: &str = "X-Chat-Token, X-Chat-Ticket, X-Request-Id, Retry-After";
 /// How long a browser may remember a preflight, in seconds: Chromium's upper bound.
 pub const PREFLIGHT_MAX_AGE: &str = "7200";
 

@@ -8,8 +8,9 @@ use worker::{Headers, Response};
 use crate::{
     chat_request::{ChatRequestError, MAX_BODY_BYTES},
     history::HistoryError,
+    idempotency_key::IdempotencyKeyError,
     llm::ModelError,
-    settings::SettingsError,
+    settings::{HYPERDRIVE, SettingsError},
     sse::Fault,
 };
 
@@ -19,6 +20,12 @@ pub enum Error {
     /// The body is not a chat request.
     #[error("bad request")]
     BadRequest(#[from] ChatRequestError),
+    /// The idempotency key cannot be used.
+    #[error("bad idempotency key")]
+    BadKey(#[from] IdempotencyKeyError),
+    /// The idempotency key belongs to another message.
+    #[error("the idempotency key was used for another message")]
+    KeyReused,
     /// The body broke off.
     #[error("the body could not be read")]
     BrokenBody,
@@ -78,13 +85,16 @@ impl Error {
     /// Status code and its name.
     pub const fn status(&self) -> (u16, &'static str) {
         match self {
-            Self::BadRequest(_) | Self::BrokenBody => (400, "Bad Request"),
+            Self::BadRequest(_) | Self::BadKey(_) | Self::BrokenBody => (400, "Bad Request"),
             Self::ForbiddenOrigin => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
             Self::MethodNotAllowed(_) => (405, "Method Not Allowed"),
             Self::PayloadTooLarge => (413, "Content Too Large"),
             Self::UnsupportedMediaType => (415, "Unsupported Media Type"),
-            Self::Settings(_) | Self::Runtime(_) => (500, "Internal Server Error"),
+            Self::KeyReused => (422, "Unprocessable Content"),
+            Self::Settings(_) | Self::History(HistoryError::Binding(_)) | Self::Runtime(_) => {
+                (500, "Internal Server Error")
+            }
             Self::Interrupted(_) => (502, "Bad Gateway"),
             Self::History(_) | Self::NoReply(_) => (503, "Service Unavailable"),
         }
@@ -99,6 +109,11 @@ impl Error {
     pub fn fault(&self) -> Fault {
         let (code, message) = match self {
             Self::BadRequest(error) => ("invalid_request", error.to_string()),
+            Self::BadKey(error) => ("invalid_request", error.to_string()),
+            Self::KeyReused => (
+                "key_reused",
+                "This `Idempotency-Key` belongs to another message: use a new key for each message.".to_owned(),
+            ),
             Self::BrokenBody => ("invalid_request", "The body could not be read to its end: send it again.".to_owned()),
             Self::PayloadTooLarge => {
                 ("too_large", format!("The body is larger than {MAX_BODY_BYTES} bytes: send a shorter message."))
@@ -115,6 +130,9 @@ impl Error {
             Self::MethodNotAllowed(allowed) => ("method_not_allowed", format!("This path takes {allowed}.")),
             // Names the variable and what it must be, never its value.
             Self::Settings(error) => ("misconfigured", format!("The service is not set up correctly: {error}.")),
+            Self::History(HistoryError::Binding(_)) => {
+                ("misconfigured", format!("The service is not set up correctly: there is no usable binding {HYPERDRIVE}."))
+            }
             Self::History(_) => {
                 ("storage_unavailable", "Messages cannot be stored at the moment: try again soon.".to_owned())
             }
@@ -126,7 +144,7 @@ impl Error {
     }
 
     /// The answer to a request that failed; `reply` is what there is of a reply that broke off.
-    pub fn into_response(self, request_id: Uuid, reply: Option<&str>) -> worker::Result<Response> {
+    pub fn to_response(&self, request_id: Uuid, reply: Option<&str>) -> worker::Result<Response> {
         let (status, title) = self.status();
         let fault = self.fault();
         let problem = Problem {
@@ -136,7 +154,7 @@ impl Error {
             detail: &fault.message,
             code: fault.code,
             request_id,
-            content: reply,
+            content: reply.filter(|reply| !reply.is_empty()),
         };
         let headers = Headers::new();
         headers.set("Content-Type", "application/problem+json")?;

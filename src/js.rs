@@ -139,6 +139,11 @@ impl BytePipe {
         }
     }
 
+    /// Gives the stream up; for one that nobody was given to read.
+    pub fn abort(&self) {
+        ignore(&self.writer.abort());
+    }
+
     /// Ends the stream behind what was written.
     pub fn close(&self) {
         if !self.is_gone {
@@ -152,6 +157,25 @@ impl BytePipe {
             self.is_gone = Pin::new(&mut self.closed).poll(cx).is_ready();
         }
         if self.is_gone { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Notices when the client of a request goes away before it is answered (compatibility flag `enable_request_signal`).
+pub struct ClientGone(JsFuture);
+
+impl ClientGone {
+    /// Listens to the request's signal.
+    pub fn new(request: &web_sys::Request) -> Self {
+        let signal = request.signal();
+        let promise = Promise::new(&mut |resolve, _| {
+            let _ = signal.add_event_listener_with_callback("abort", &resolve);
+        });
+        Self(JsFuture::from(promise))
+    }
+
+    /// Ready once the client has gone. Not to be polled again after that.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(|_| ())
     }
 }
 

@@ -10,17 +10,22 @@ pub mod clock;
 pub mod cors;
 pub mod endpoints;
 pub mod error;
+pub mod follow;
 pub mod history;
+pub mod idempotency_key;
 pub mod js;
+pub mod live;
 pub mod llm;
 pub mod log;
 pub mod message_service;
+pub mod outbox;
+pub mod relay;
 pub mod router;
 pub mod settings;
 pub mod sse;
 pub mod visitor;
 
-use worker::{Context, Env, Request, Response};
+use worker::{Context, Env, MessageBatch, Request, Response};
 use worker_macros::event;
 
 #[event(start)]
@@ -31,4 +36,10 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     router::handle(request, env, context).await
+}
+
+#[event(queue)]
+async fn queue(batch: MessageBatch<String>, env: Env, context: Context) -> worker::Result<()> {
+    outbox::deliver(batch, env, context).await;
+    Ok(())
 }

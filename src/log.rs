@@ -4,7 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use worker::{console_error, console_log};
 
-use crate::{error::Error, llm::Attempt};
+use crate::{error::Error, history::HistoryError, llm::Attempt};
 
 #[derive(Serialize)]
 struct Line<'a, F> {
@@ -53,4 +53,17 @@ fn fault(request_id: Uuid, fields: Fault) {
     if let Ok(line) = serde_json::to_string(&Line { message: "❌ Error", request_id, fields }) {
         console_error!("{line}");
     }
+}
+
+/// Logs a turn that came to PostgreSQL by the outbox.
+pub fn delivered(turn: Uuid) {
+    console_log!("{}", serde_json::json!({"message": "📬 Turn delivered", "turn": turn}));
+}
+
+/// Logs a turn in the outbox that PostgreSQL did not take.
+pub fn not_delivered(turn: Uuid, error: &HistoryError) {
+    console_error!(
+        "{}",
+        serde_json::json!({"message": "❌ Error", "code": "not_delivered", "turn": turn, "error": error.to_string()})
+    );
 }

@@ -2,27 +2,27 @@
 //!
 //! Record the message and ask the model, at the same time; show the reply as it comes, but nothing of it before the
 //! message is recorded; record the reply; only then say that it is complete. The turn is a task of its own that a
-//! visitor who leaves does not stop.
+//! visitor who leaves does not stop. What PostgreSQL cannot take goes to the outbox.
 
-use std::{
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Context, Poll},
-};
+use std::{pin::pin, rc::Rc, task::Context, task::Poll};
 
 use futures::future::{Either, select};
 use serde::Serialize;
 use uuid::Uuid;
-use worker::Delay;
 
 use crate::{
-    agent::{Prompt, given_name},
+    agent::{HistoryMessage, Prompt, given_name},
     chat_request::ChatRequest,
     clock::Timestamp,
     error::Error,
-    history::{ClosedTurn, History, NewTurn, OpenedTurn, TurnState},
+    follow::follow,
+    history::{ClosedTurn, History, HistoryError, NewTurn, OpenedTurn, TurnState},
+    idempotency_key::IdempotencyKey,
+    live::LiveWriter,
     llm::{Attempt, ModelError, Models, Reply, Usage},
     log,
+    outbox::{Entry, Outbox},
+    relay::{Relay, Wake},
     router::Call,
     settings::Settings,
     visitor::Visitor,
@@ -30,19 +30,29 @@ use crate::{
 
 /// A message that came in, and who sent it.
 pub struct Turn {
-    /// Id of the message, and of the turn.
-    pub id: Uuid,
+    /// What is recorded of it.
+    pub new: NewTurn,
     /// Id of the request that brought it.
     pub request_id: Uuid,
-    received: Timestamp,
     visitor: Visitor,
-    message: ChatRequest,
 }
 
 impl Turn {
     /// A turn that begins with this message.
-    pub fn new(request_id: Uuid, received: Timestamp, visitor: Visitor, message: ChatRequest) -> Self {
-        Self { id: received.message_id(), request_id, received, visitor, message }
+    pub fn new(call: &Call, visitor: Visitor, message: ChatRequest, key: Option<IdempotencyKey>) -> Self {
+        let received = call.received;
+        let new = NewTurn {
+            id: received.message_id(),
+            user_row: received.message_id(),
+            phone_number: visitor.phone_number(),
+            name: given_name(&message.content),
+            // Whoever only names a user is shown nothing of that user's.
+            ticket: visitor.has_session().then(Uuid::new_v4),
+            message,
+            received,
+            key,
+        };
+        Self { new, request_id: call.request_id, visitor }
     }
 }
 
@@ -53,31 +63,35 @@ pub trait Outlet {
     /// Whether somebody watches the reply being written.
     const IS_STREAM: bool;
 
+    /// The reply belongs to this turn after all.
+    fn belongs_to(&mut self, _turn: Uuid) {}
+
     /// Shows the reply so far.
     fn show(&mut self, _reply: &str) {}
 
     /// Keeps the connection open in a silence.
-    fn bridge(&mut self) {}
+    fn bridge(&mut self, _reply: &str) {}
 
     /// Ready once nobody is there to see the reply.
-    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Shows what is left of the reply and ends it, with what went wrong if anything did.
-    fn end(self, reply: &str, error: Option<Error>);
+    fn end(self, reply: &str, error: Option<&Error>);
 }
 
 /// Takes turns for one request.
 pub struct MessageService {
-    settings: Rc<Settings>,
+    /// The deployment's settings.
+    pub settings: Rc<Settings>,
+    /// Users and messages.
+    pub history: History,
     models: Models,
-    history: History,
+    outbox: Outbox,
 }
 
 /// What the log says about a turn.
 #[derive(Default, Serialize)]
-struct Record {
+pub struct Record {
     turn: Uuid,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,9 +104,12 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     first_text_ms: Option<u64>,
     total_ms: u64,
-    /// How many pieces the reply came in, and whether the visitor stayed to the end.
+    /// How many pieces the reply came in.
     pieces: usize,
+    /// Whether the visitor left before its end.
     left: bool,
+    /// Whether the turn goes to PostgreSQL by the outbox.
+    queued: bool,
 }
 
 #[derive(Serialize)]
@@ -109,182 +126,247 @@ struct Detail<'a> {
     model: Option<&'a str>,
     finish_reason: Option<&'a str>,
     usage: Option<Usage>,
-    /// Milliseconds that the closing statement took.
+    /// Milliseconds that the end of the turn took to record.
     close_ms: u64,
 }
 
-/// What is known when the model has begun to speak.
-struct Begun {
-    opened: OpenedTurn,
-    reply: Option<Reply>,
+/// What became of a message that was to be recorded.
+enum Recorded {
+    /// It stands in PostgreSQL.
+    Stored { is_new_user: bool, history: Vec<HistoryMessage> },
+    /// It is on its way there.
+    Queued,
+    /// It had been recorded before, with the same key.
+    Repeated,
 }
 
 impl MessageService {
-    /// With the deployment's models and history.
+    /// With the deployment's models, history and outbox.
     pub fn new(call: &Call) -> Result<Self, Error> {
         Ok(Self {
             settings: Rc::clone(&call.settings),
             models: Models::new(&call.settings, &call.env),
             history: History::new(&call.env, &call.context, call.settings.database_timeout)?,
+            outbox: Outbox::new(&call.env),
         })
     }
 
     /// Takes a turn from its first to its last word and tells the log about it.
-    pub async fn handle_incoming_chat_message<O: Outlet>(self, turn: Turn, mut outlet: O) {
+    pub async fn handle_incoming_chat_message<O: Outlet>(self, mut turn: Turn, mut outlet: O) {
         let mut text = String::new();
-        let mut record = Record { turn: turn.id, bytes_in: turn.message.content.len(), ..Record::default() };
-        let error = self.take_turn(&turn, &mut outlet, &mut text, &mut record).await.err();
-        if let Some(error) = &error {
+        let mut record = Record { bytes_in: turn.new.message.content.len(), ..Record::default() };
+        let error = self.take_turn(&mut turn, &mut outlet, &mut text, &mut record).await.err();
+        if let Some(error) = error.as_ref().filter(|error| error.is_internal()) {
             log::error(turn.request_id, error);
         }
+        record.turn = turn.new.id;
         record.bytes_out = text.len();
-        record.total_ms = Timestamp::now().millis_since(turn.received);
-        outlet.end(&text, error);
+        record.total_ms = Timestamp::now().millis_since(turn.new.received);
+        outlet.end(&text, error.as_ref());
         log::info(O::LOG_MESSAGE, turn.request_id, record);
     }
 
     async fn take_turn<O: Outlet>(
         &self,
-        turn: &Turn,
+        turn: &mut Turn,
         outlet: &mut O,
         text: &mut String,
         record: &mut Record,
     ) -> Result<(), Error> {
+        let mut relay = Relay::new(&self.settings);
         let mut attempts = Vec::new();
         record.state = "not recorded";
-        let Begun { opened, reply } = self.begin(turn, outlet, text, &mut attempts, record).await?;
-        record.state = TurnState::Failed.name();
-        if opened.is_new_user {
-            log::info("✅ User created", turn.request_id, Created { turn: turn.id });
+        let (recorded, mut reply) = self.begin(turn, &mut relay, outlet, text, &mut attempts, record).await?;
+        match recorded {
+            Recorded::Stored { is_new_user: true, .. } => {
+                log::info("✅ User created", turn.request_id, Created { turn: turn.new.id });
+            }
+            Recorded::Stored { .. } => {}
+            Recorded::Queued => record.queued = true,
+            Recorded::Repeated => {
+                text.clear();
+                record.state = "repeated";
+                attempts.clear();
+                if !self.take_over(turn, outlet).await? {
+                    return follow(&self.history, &self.settings, turn.new.id, outlet, text).await;
+                }
+                let prompt = self.prompt::<O>(turn, Vec::new());
+                reply = self.first_text(pin!(self.models.ask(&prompt, text, &mut attempts)), &mut relay, outlet).await;
+            }
         }
         for attempt in &attempts {
             log::provider_failed(turn.request_id, attempt);
         }
-
-        let Some(mut reply) = reply else {
-            let last = attempts.pop().map(|attempt| attempt.error);
-            self.close(turn, "", None, last.as_ref(), record).await?;
-            return Err(Error::NoReply(last));
+        let live = LiveWriter::new(turn.new.id);
+        let fault = match &mut reply {
+            Ok(reply) => {
+                record.provider = Some(reply.kind.name());
+                record.first_text_ms = Some(Timestamp::now().millis_since(turn.new.received));
+                self.relay(turn, reply, &mut relay, outlet, &live, text, record).await.err()
+            }
+            Err(None) => attempts.pop().map(|attempt| attempt.error),
+            Err(fault) => fault.take(),
         };
-        record.provider = Some(reply.kind.name());
-        record.first_text_ms = Some(Timestamp::now().millis_since(turn.received));
-        let fault = self.relay(&mut reply, outlet, text, record).await.err();
-        self.close(turn, text, Some(&reply), fault.as_ref(), record).await?;
-        fault.map_or(Ok(()), |fault| Err(Error::Interrupted(fault)))
+        record.left = relay.has_left();
+        let reply = reply.ok();
+        let closed = self.close(turn, text, reply.as_ref(), fault.as_ref(), record).await;
+        // Only now: somebody who watches must find it either live or recorded.
+        drop(live);
+        match (closed, reply, fault) {
+            (Ok(()), Some(_), None) => Ok(()),
+            (Ok(()), Some(_), Some(fault)) => Err(Error::Interrupted(fault)),
+            (Ok(()), None, fault) => Err(Error::NoReply(fault)),
+            (Err(error), ..) => Err(error),
+        }
     }
 
     /// Records the message and asks the model. The model waits for the database only if it is to see what stands there.
     async fn begin<O: Outlet>(
         &self,
         turn: &Turn,
+        relay: &mut Relay,
         outlet: &mut O,
         text: &mut String,
         attempts: &mut Vec<Attempt>,
         record: &mut Record,
-    ) -> Result<Begun, Error> {
-        let history_messages = if turn.visitor.may_read_history() { self.settings.history_messages } else { 0 };
-        let new_turn = NewTurn {
-            id: turn.id,
-            phone_number: turn.visitor.phone_number(),
-            name: given_name(&turn.message.content),
-            message: &turn.message,
-            received: turn.received,
-            history_messages,
-        };
-        let mut prompt = Prompt {
+    ) -> Result<(Recorded, Result<Reply, Option<ModelError>>), Error> {
+        let earlier = if turn.visitor.may_read_history() { self.settings.history_messages } else { 0 };
+        let mut recording = pin!(async {
+            let recorded = self.record(&turn.new, earlier).await;
+            record.recorded_ms = Some(Timestamp::now().millis_since(turn.new.received));
+            recorded
+        });
+        if earlier > 0 {
+            let mut recorded = recording.await?;
+            let history = match &mut recorded {
+                Recorded::Stored { history, .. } => std::mem::take(history),
+                Recorded::Queued => Vec::new(),
+                Recorded::Repeated => return Ok((recorded, Err(None))),
+            };
+            let prompt = self.prompt::<O>(turn, history);
+            let reply = self.first_text(pin!(self.models.ask(&prompt, text, attempts)), relay, outlet).await;
+            return Ok((recorded, reply));
+        }
+        let prompt = self.prompt::<O>(turn, Vec::new());
+        let ask = pin!(self.models.ask(&prompt, text, attempts));
+        match select(recording.as_mut(), ask).await {
+            Either::Left((recorded, ask)) => match recorded? {
+                // Whatever the model has begun to say is not wanted.
+                Recorded::Repeated => Ok((Recorded::Repeated, Err(None))),
+                recorded => Ok((recorded, self.first_text(ask, relay, outlet).await)),
+            },
+            Either::Right((reply, _)) => Ok((recording.await?, reply.ok_or(None))),
+        }
+    }
+
+    fn prompt<'a, O: Outlet>(&'a self, turn: &'a Turn, history: Vec<HistoryMessage>) -> Prompt<'a> {
+        Prompt {
             assistant: &self.settings.assistant_name,
             clinic: &self.settings.clinic_name,
             instructions: &self.settings.instructions,
-            history: Vec::new(),
-            message: &turn.message,
+            history,
+            message: &turn.new.message,
             pass_media: self.settings.pass_media,
             is_streamed: O::IS_STREAM,
-        };
-        let mut open = pin!(async {
-            let opened = self.history.open_turn(&new_turn).await;
-            record.recorded_ms = Some(Timestamp::now().millis_since(turn.received));
-            opened
-        });
-        if history_messages > 0 {
-            let mut opened = open.await?;
-            prompt.history = std::mem::take(&mut opened.history);
-            let reply = self.bridged(pin!(self.models.ask(&prompt, text, attempts)), outlet).await;
-            return Ok(Begun { opened, reply });
         }
-        let ask = pin!(self.models.ask(&prompt, text, attempts));
-        match select(open.as_mut(), ask).await {
-            Either::Left((opened, ask)) => Ok(Begun { opened: opened?, reply: self.bridged(ask, outlet).await }),
-            Either::Right((reply, _)) => Ok(Begun { opened: open.await?, reply }),
+    }
+
+    /// Records the message in PostgreSQL, or else in the outbox.
+    async fn record(&self, new: &NewTurn, earlier: u32) -> Result<Recorded, HistoryError> {
+        match self.history.open_turn(new, earlier).await {
+            Ok(OpenedTurn::New { is_new_user, history }) => Ok(Recorded::Stored { is_new_user, history }),
+            Ok(OpenedTurn::Repeated) => Ok(Recorded::Repeated),
+            Err(_) if self.outbox.send(&Entry { opened: new.clone(), closed: None }).await => Ok(Recorded::Queued),
+            Err(error) => Err(error),
         }
+    }
+
+    /// The message was recorded before, with the same key. Whoever sent it then may have seen no reply: if there is none
+    /// and nobody is writing one, this request does. Says whether it does.
+    async fn take_over<O: Outlet>(&self, turn: &mut Turn, outlet: &mut O) -> Result<bool, Error> {
+        let repeated = self.history.repeated_turn(&turn.new).await?.ok_or(HistoryError::Unexpected)?;
+        if !repeated.is_same_message {
+            return Err(Error::KeyReused);
+        }
+        turn.new.id = repeated.id;
+        outlet.belongs_to(repeated.id);
+        Ok(self.history.reopen_turn(repeated.id).await?)
     }
 
     /// Waits for the model's first text and keeps the connection open meanwhile.
-    async fn bridged<O: Outlet>(
+    async fn first_text<O: Outlet>(
         &self,
-        mut ask: Pin<&mut impl Future<Output = Option<Reply>>>,
+        mut ask: std::pin::Pin<&mut impl Future<Output = Option<Reply>>>,
+        relay: &mut Relay,
         outlet: &mut O,
-    ) -> Option<Reply> {
+    ) -> Result<Reply, Option<ModelError>> {
         loop {
-            match select(ask.as_mut(), Delay::from(self.settings.heartbeat)).await {
-                Either::Left((reply, _)) => return reply,
-                Either::Right(_) => outlet.bridge(),
+            match relay.wake(outlet, |cx| ask.as_mut().poll(cx)).await {
+                Wake::Ready(reply) => return reply.ok_or(None),
+                Wake::Left => {}
+                Wake::Tick => relay.bridge(outlet, "").map_err(Some)?,
             }
         }
     }
 
-    /// Shows the reply as it comes, until its end.
+    /// Shows the reply as it comes, until its end. Saves it now and then, and more often once its visitor has left.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a turn, each changed on its own")]
     async fn relay<O: Outlet>(
         &self,
+        turn: &Turn,
         reply: &mut Reply,
+        relay: &mut Relay,
         outlet: &mut O,
+        live: &LiveWriter,
         text: &mut String,
         record: &mut Record,
     ) -> Result<(), ModelError> {
-        let (heartbeat, idle) = (self.settings.heartbeat, self.settings.idle_timeout);
-        let mut heard = Timestamp::now();
-        let mut bridged = heard;
-        // Set anew only when it fires: a timer for each token would cost more than the token.
-        let mut silence = Box::pin(Delay::from(heartbeat.min(idle)));
-        outlet.show(text);
+        let mut saving = None;
+        relay.heard(text.len());
         record.pieces = 1;
         loop {
-            let wake = std::future::poll_fn(|cx| {
-                if !record.left {
-                    record.left = outlet.poll_gone(cx).is_ready();
+            live.show(text);
+            outlet.show(text);
+            if saving.is_none() && relay.is_save_due(text.len()) {
+                let (id, progress) = (turn.new.id, text.clone());
+                saving = Some(Box::pin(async move { self.history.save_progress(id, &progress).await }));
+            }
+            let wake = relay.wake(outlet, |cx| {
+                if saving.as_mut().is_some_and(|saving| saving.as_mut().poll(cx).is_ready()) {
+                    saving = None;
                 }
-                match reply.poll_read(cx, text) {
-                    Poll::Ready(read) => Poll::Ready(Some(read)),
-                    Poll::Pending => silence.as_mut().poll(cx).map(|()| None),
-                }
+                reply.poll_read(cx, text)
             });
-            match wake.await {
-                Some(read) => {
-                    let is_more = read.inspect_err(|_| outlet.show(text))?;
-                    outlet.show(text);
-                    record.pieces += 1;
-                    if !is_more {
-                        return Ok(());
+            let outcome = match wake.await {
+                Wake::Ready(outcome) => {
+                    if relay.heard(text.len()) {
+                        record.pieces += 1;
                     }
-                    heard = Timestamp::now();
+                    outcome
                 }
-                None => {
-                    let now = Timestamp::now();
-                    let idle_left = idle.saturating_sub(now.since(heard));
-                    if idle_left.is_zero() {
-                        return Err(ModelError::IdleTimeout);
-                    }
-                    let mut quiet_left = heartbeat.saturating_sub(now.since(heard.max(bridged)));
-                    if quiet_left.is_zero() {
-                        outlet.bridge();
-                        bridged = now;
-                        quiet_left = heartbeat;
-                    }
-                    silence.set(Delay::from(idle_left.min(quiet_left)));
+                Wake::Left => Ok(true),
+                Wake::Tick => relay.check_silence().and_then(|()| relay.bridge(outlet, text)).map(|()| true),
+            };
+            if !matches!(outcome, Ok(true)) {
+                live.show(text);
+                outlet.show(text);
+                // One statement at a time: the end must not be overtaken by what came before it.
+                if let Some(saving) = saving {
+                    let _ = saving.await;
                 }
+                return match outcome {
+                    Err(ModelError::IdleTimeout)
+                        if reply.summary().is_some_and(|summary| summary.finish_reason.is_some()) =>
+                    {
+                        Ok(())
+                    }
+                    outcome => outcome.map(|_| ()),
+                };
             }
         }
     }
 
+    /// Records the end of the turn in PostgreSQL, or else in the outbox.
     async fn close(
         &self,
         turn: &Turn,
@@ -293,39 +375,46 @@ impl MessageService {
         fault: Option<&ModelError>,
         record: &mut Record,
     ) -> Result<(), Error> {
-        let state = match fault {
-            None if reply.is_some() => TurnState::Complete,
-            Some(_) if reply.is_some() => TurnState::Partial,
-            _ => TurnState::Failed,
+        let state = match (reply, fault) {
+            (Some(_), None) => TurnState::Complete,
+            (Some(_), Some(_)) => TurnState::Partial,
+            (None, _) => TurnState::Failed,
         };
         record.state = state.name();
         let summary = reply.and_then(Reply::summary);
+        let finished = Timestamp::now();
         let closed = ClosedTurn {
-            id: turn.id,
-            reply: text,
-            finished: Timestamp::now(),
+            id: turn.new.id,
+            reply_id: finished.message_id(),
+            reply: text.to_owned(),
+            finished,
             state,
-            author: reply.map(|reply| (reply.kind, reply.model.as_str())),
-            finish_reason: summary.and_then(|summary| summary.finish_reason.as_deref()),
+            provider: reply.map(|reply| reply.kind.name().to_owned()),
+            model: reply.map(|reply| reply.model.clone()),
+            finish_reason: summary.and_then(|summary| summary.finish_reason.clone()),
             usage: summary.and_then(|summary| summary.usage),
-            error: fault.map(ModelError::code),
+            error: fault.map(|fault| fault.code().to_owned()),
         };
-        let outcome = self.history.close_turn(&closed).await;
+        // A message that went to the outbox would not be found in PostgreSQL.
+        let stored = if record.queued { Err(HistoryError::Unexpected) } else { self.history.close_turn(&closed).await };
         if self.settings.debug {
-            log::info(
-                "🔎 Turn detail",
-                turn.request_id,
-                Detail {
-                    turn: turn.id,
-                    media_urls: turn.message.media_urls.len(),
-                    audio_urls: turn.message.audio_urls.len(),
-                    model: closed.author.map(|(_, model)| model),
-                    finish_reason: closed.finish_reason,
-                    usage: closed.usage,
-                    close_ms: Timestamp::now().millis_since(closed.finished),
-                },
-            );
+            let detail = Detail {
+                turn: closed.id,
+                media_urls: turn.new.message.media_urls.len(),
+                audio_urls: turn.new.message.audio_urls.len(),
+                model: closed.model.as_deref(),
+                finish_reason: closed.finish_reason.as_deref(),
+                usage: closed.usage,
+                close_ms: Timestamp::now().millis_since(finished),
+            };
+            log::info("🔎 Turn detail", turn.request_id, detail);
         }
-        Ok(outcome.inspect_err(|_| record.state = "reply not recorded")?)
+        let Err(error) = stored else { return Ok(()) };
+        record.queued = true;
+        if self.outbox.send(&Entry { opened: turn.new.clone(), closed: Some(closed) }).await {
+            return Ok(());
+        }
+        record.state = "reply not recorded";
+        Err(error.into())
     }
 }

@@ -53,7 +53,8 @@ impl Endpoint {
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Chat | Self::Stream => "POST, OPTIONS",
+            Self::Chat => "POST, OPTIONS",
+            Self::Stream => "GET, POST, OPTIONS",
             Self::Health => "GET, HEAD, OPTIONS",
         }
     }
@@ -63,6 +64,7 @@ impl Endpoint {
             (_, Method::Options) => Ok(preflight(self)?),
             (Self::Chat, Method::Post) => chat::post(call).await,
             (Self::Stream, Method::Post) => stream::post(call).await,
+            (Self::Stream, Method::Get) => stream::get(call).await,
             (Self::Health, Method::Get | Method::Head) => health::get(call).await,
             _ => Err(Error::MethodNotAllowed(self.methods())),
         }
@@ -95,7 +97,7 @@ pub async fn handle(request: Request, env: Env, context: Context) -> worker::Res
             if error.is_internal() {
                 log::error(request_id, &error);
             }
-            error.into_response(request_id, None)?
+            error.to_response(request_id, None)?
         }
     };
     finish(response.headers_mut(), &grant, request_id)?;
@@ -131,7 +133,7 @@ fn preflight(endpoint: Endpoint) -> worker::Result<Response> {
 }
 
 /// Reads the settings at the isolate's first request; they are the same for all of its life.
-fn settings(env: &Env) -> Result<Rc<Settings>, SettingsError> {
+pub fn settings(env: &Env) -> Result<Rc<Settings>, SettingsError> {
     thread_local!(static SETTINGS: OnceCell<Rc<Settings>> = const { OnceCell::new() });
     SETTINGS.with(|cell| {
         if let Some(settings) = cell.get() {

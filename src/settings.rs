@@ -15,8 +15,11 @@ pub const HYPERDRIVE: &str = "HYPERDRIVE";
 /// Binding of Workers AI; only needed when `LLM_PROVIDERS` names `workers-ai`.
 pub const AI: &str = "AI";
 
+/// Binding of the queue that takes what PostgreSQL cannot take at the moment; without it such messages are refused.
+pub const OUTBOX: &str = "OUTBOX";
+
 /// Every variable that [`Settings::read`] looks up, for the documentation's test.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "ASSISTANT_NAME",
     "CLINIC_NAME",
     "LLM_PROVIDERS",
@@ -32,6 +35,7 @@ pub const NAMES: [&str; 16] = [
     "ALLOWED_ORIGINS",
     "DATABASE_TIMEOUT_MS",
     "HEARTBEAT_MS",
+    "DISCONNECT_GRACE_MS",
     "DEBUG",
 ];
 
@@ -137,6 +141,8 @@ pub struct Settings {
     pub database_timeout: Duration,
     /// Silence on a stream after which a comment is sent.
     pub heartbeat: Duration,
+    /// How long a reply is still written after its visitor left. The platform gives about 30 seconds.
+    pub disconnect_grace: Duration,
     /// Adds detail to the logs.
     pub debug: bool,
 }
@@ -165,6 +171,7 @@ impl Settings {
                 .map_err(|problem| SettingsError { name: "ALLOWED_ORIGINS", problem })?,
             database_timeout: vars.millis("DATABASE_TIMEOUT_MS", 5_000, 100)?,
             heartbeat: vars.millis("HEARTBEAT_MS", 15_000, 100)?,
+            disconnect_grace: vars.millis("DISCONNECT_GRACE_MS", 25_000, 100)?,
             debug: parse_bool(&vars.text("DEBUG", "false"))?,
         })
     }

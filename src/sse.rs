@@ -29,8 +29,8 @@ struct Event<'a> {
     error: Option<&'a Fault>,
 }
 
-/// Writes the events of one reply. An event's `id` is the id of the message it answers and the length of the reply up
-/// to and with the event, in bytes of UTF-8, so that a client can say what it has already seen.
+/// Writes the events of one reply. An event's `id` is the id of the message it answers, and the length of the reply up
+/// to and with the event in bytes of UTF-8, or `end`: a client that comes back with it says what it has already seen.
 #[derive(Debug)]
 pub struct EventEncoder {
     turn: Uuid,
@@ -44,25 +44,57 @@ impl EventEncoder {
         Self { turn, sent: 0, buffer: Vec::with_capacity(512) }
     }
 
+    /// An encoder that goes on behind the first `sent` bytes of the reply.
+    pub fn resume(turn: Uuid, sent: usize) -> Self {
+        Self { sent, ..Self::new(turn) }
+    }
+
+    /// How much of the reply was sent, in bytes.
+    pub const fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// An event with the next piece of the reply.
     pub fn text(&mut self, content: &str, timestamp: Timestamp) -> &[u8] {
         self.sent += content.len();
-        self.encode(&Event { content, timestamp, is_final: false, error: None })
+        let sent = self.sent.to_string();
+        self.encode(&sent, &Event { content, timestamp, is_final: false, error: None })
     }
 
     /// The last event, with what went wrong if anything did.
     pub fn last(&mut self, timestamp: Timestamp, error: Option<&Fault>) -> &[u8] {
-        self.encode(&Event { content: "", timestamp, is_final: true, error })
+        self.encode("end", &Event { content: "", timestamp, is_final: true, error })
     }
 
-    fn encode(&mut self, event: &Event<'_>) -> &[u8] {
+    fn encode(&mut self, id: &str, event: &Event<'_>) -> &[u8] {
         use std::io::Write;
         self.buffer.clear();
         // Writing to a `Vec` cannot fail, and neither can serialising strings and booleans.
-        let _ = write!(self.buffer, "id: {}.{}\ndata: ", self.turn, self.sent);
+        let _ = write!(self.buffer, "id: {}.{id}\ndata: ", self.turn);
         let _ = serde_json::to_writer(&mut self.buffer, event);
         self.buffer.extend_from_slice(b"\n\n");
         &self.buffer
+    }
+}
+
+/// What a client has seen, as its `Last-Event-ID` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The reply it saw.
+    pub turn: Uuid,
+    /// How much of it, in bytes; `None` for all of it with its end.
+    pub bytes: Option<usize>,
+}
+
+impl Seen {
+    /// Parses an event's id; `None` if it is none of ours.
+    pub fn parse(id: &str) -> Option<Self> {
+        let (turn, place) = id.split_once('.')?;
+        let turn = Uuid::try_parse(turn).ok()?;
+        if place == "end" {
+            return Some(Self { turn, bytes: None });
+        }
+        place.parse().ok().map(|bytes| Self { turn, bytes: Some(bytes) })
     }
 }
 
@@ -89,8 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn a_client_says_what_it_has_seen() {
+        let turn = Uuid::nil();
+        assert_eq!(Seen::parse(&format!("{turn}.17")), Some(Seen { turn, bytes: Some(17) }));
+        assert_eq!(Seen::parse(&format!("{turn}.end")), Some(Seen { turn, bytes: None }));
+        for id in ["", "17", ".", "x.17", &format!("{turn}"), &format!("{turn}."), &format!("{turn}.-1")] {
+            assert_eq!(Seen::parse(id), None, "{id}");
+        }
+    }
+
+    #[test]
     fn the_last_event_is_empty_and_may_carry_an_error() {
         let mut encoder = EventEncoder::new(Uuid::nil());
+        assert!(text(encoder.last(NOW, None)).starts_with("id: 00000000-0000-0000-0000-000000000000.end\n"));
         assert!(text(encoder.last(NOW, None)).ends_with(
             "data: {\"content\":\"\",\"timestamp\":\"2025-10-01T14:24:19.941000+00:00\",\"is_final\":true}\n\n"
         ));

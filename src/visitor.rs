@@ -5,7 +5,10 @@ use uuid::Uuid;
 use crate::chat_request::UserId;
 
 /// Carries the session id to pages on other origins (response) and back (request).
-pub const SESSION_HEADER: &str = "X-Chat-Session";
+pub const SESSION_HEADER: &str = "X-Chat-Token";
+
+/// Carries the ticket that opens a reply once, for a page that can send neither header nor cookie.
+pub const TICKET_HEADER: &str = "X-Chat-Ticket";
 
 /// Whose turn this is.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,11 +37,13 @@ impl Visitor {
         }
     }
 
-    /// What `users.phone_number` holds for this visitor: the guide's `chat_{user_id}`.
+    /// What `users.phone_number` holds for this visitor: the guide's `chat_{user_id}`, where a visitor without one is
+    /// `visitor_` and their session id.
     pub fn phone_number(&self) -> String {
         match self {
             Self::Named(user_id) => user_id.phone_number(),
-            Self::Returning(id) | Self::New(id) => format!("chat_{id}"),
+            // The prefix keeps visitors apart from users whose site names them by UUIDs.
+            Self::Returning(id) | Self::New(id) => format!("chat_visitor_{id}"),
         }
     }
 
@@ -48,7 +53,12 @@ impl Visitor {
         matches!(self, Self::Returning(_))
     }
 
-    /// The `X-Chat-Session` header of the response, for visitors who have a session.
+    /// Whether this visitor has a session, and so can come back for what was said.
+    pub const fn has_session(&self) -> bool {
+        !matches!(self, Self::Named(_))
+    }
+
+    /// The `X-Chat-Token` header of the response, for visitors who have a session.
     pub fn session_header(&self) -> Option<String> {
         match self {
             Self::Named(_) => None,
@@ -103,7 +113,7 @@ mod tests {
             (Some("nonsense"), Some(format!("edge_chat=; edge_chat={ID}"))),
         ] {
             let visitor = Visitor::identify(None, header, cookies.as_deref());
-            assert_eq!(visitor.phone_number(), format!("chat_{ID}"));
+            assert_eq!(visitor.phone_number(), format!("chat_visitor_{ID}"));
             assert!(visitor.may_read_history());
             assert_eq!(visitor.set_cookie(true), None);
         }

@@ -67,7 +67,7 @@ test("openapi.yaml has the router's paths and methods", async () => {
     for (const spelling of [path, path.endsWith("/") ? path.slice(0, -1) : `${path}/`]) {
       const allowed = (await service.fetch(spelling, { method: "OPTIONS" })).headers.get("allow").split(", ");
       const documented = Object.keys(operations).map((method) => method.toUpperCase());
-      assert.deepEqual(allowed.filter((method) => !["HEAD", "OPTIONS"].includes(method)), documented, spelling);
+      assert.deepEqual(allowed.filter((method) => !["HEAD", "OPTIONS"].includes(method)).sort(), documented.sort(), spelling);
     }
   }
 });

@@ -1,8 +1,8 @@
 // The ordered list of providers: who is asked, who takes over, and what a visitor sees when nobody answers.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { sleep, startModel } from "./helpers/model.js";
-import { startService } from "./helpers/service.js";
+import { sleep, startModel, token } from "./helpers/model.js";
+import { startService, until } from "./helpers/service.js";
 
 let model;
 before(async () => { model = await startModel(); });
@@ -20,7 +20,7 @@ async function withService(vars, work, options = {}) {
 }
 
 test("the next provider takes over before the first token, whatever the first one does", () =>
-  withService({ LLM_PROVIDERS: "openai,scripted", LLM_FIRST_TOKEN_TIMEOUT_MS: "400" }, async (service) => {
+  withService({ LLM_PROVIDERS: "openai,scripted", LLM_FIRST_TOKEN_TIMEOUT_MS: "2000" }, async (service) => {
     for (const [name, misbehave, code] of [
       ["no answer", (reply) => reply.isClosed, "first_token_timeout"],
       ["headers and no text", (reply) => reply.write(": hello\n\n").then(() => reply.isClosed), "first_token_timeout"],
@@ -31,7 +31,7 @@ test("the next provider takes over before the first token, whatever the first on
       ["an error in a 200 stream", (reply) => reply.write('data: {"error":{"message":"x"}}\n\n').then(() => reply.end()), "error_in_stream"],
       ["garbage", (reply) => reply.write("data: {nonsense\n\n").then(() => reply.end()), "garbage"],
       ["an empty reply", (reply) => reply.say(""), "empty"],
-      ["nothing but spaces", (reply) => reply.say(" ").then(() => reply.token(" ")), "empty"],
+      ["nothing but spaces", (reply) => reply.token(" \n").then(() => reply.finish()), "empty"],
       ["a tool call nobody offered", (reply) => reply.write(
         'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"rm","arguments":"{}"}}]}}]}\n\n' +
         'data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}\n\ndata: [DONE]\n\n').then(() => reply.end()), "empty"],
@@ -42,7 +42,33 @@ test("the next provider takes over before the first token, whatever the first on
       assert.equal(status, 200, name);
       assert.match(json.content, /^Hello! I'm Anna/, name);
       assert.partialDeepStrictEqual((await service.turns()).at(-1), { state: "complete", provider: "scripted" });
-      assert.partialDeepStrictEqual(service.logged("❌ Error"), [{ provider: "openai", code }], name);
+      const errors = await until(() => service.logged("📩 Chat message").length && service.logged("❌ Error"));
+      assert.deepEqual(errors.map((line) => [line.provider, line.code]), [["openai", code]], name);
+    }
+  }));
+
+test("a reply that begins with a space is a reply", () =>
+  withService({ LLM_PROVIDERS: "openai,scripted" }, async (service) => {
+    model.reply = async (reply) => {
+      await reply.token("\n");
+      await sleep(50);
+      await reply.token("Hello");
+      await reply.finish();
+    };
+    assert.deepEqual((await service.chat({ content: "Hi" })).json, { content: "\nHello" });
+  }));
+
+test("a model that has said it is done is not waited for", () =>
+  withService({ LLM_PROVIDERS: "openai" }, async (service) => {
+    for (const rest of ["data: [DONE]\n\n", ""]) {
+      model.reply = async (reply) => {
+        await reply.write(token("All.") + 'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n' + rest);
+        if (rest) return reply.isClosed;
+        await sleep(50);
+        reply.cut();
+      };
+      assert.deepEqual((await service.chat({ content: "Hi" })).json, { content: "All." });
+      assert.equal((await service.turns()).at(-1).state, "complete");
     }
   }));
 
@@ -109,7 +135,7 @@ test("earlier messages reach the model only if the settings say so, and only a s
   model.reply = (reply, { body }) => reply.say(`Answer to ${body.messages.at(-1).content}`);
   const conversation = async (service, identity) => {
     const first = await service.chat({ content: "One", ...identity });
-    const headers = identity ? {} : { "X-Chat-Session": first.headers.get("x-chat-session") };
+    const headers = identity ? {} : { "X-Chat-Token": first.headers.get("x-chat-token") };
     await service.chat({ content: "Two", ...identity }, headers);
     await service.stream({ content: "Three", ...identity }, headers);
     return model.requests.at(-1).body.messages.slice(1).map(({ role, content }) => `${role}: ${content}`);
@@ -145,6 +171,7 @@ test("DEBUG adds detail, and still nothing of what was said", () =>
   withService({ DEBUG: "true" }, async (service) => {
     model.reply = (reply) => reply.say("Zebedee!");
     await service.chat({ content: "Quux" });
+    await until(() => service.logged("📩 Chat message").length);
     assert.partialDeepStrictEqual(service.logged("🔎 Turn detail"), [{ model: "stand-in", finish_reason: "stop" }]);
     assert.doesNotMatch(JSON.stringify(service.logs), /zebedee|quux|sk-test/i);
   }));

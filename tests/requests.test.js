@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { startModel } from "./helpers/model.js";
-import { databaseUrl, startService } from "./helpers/service.js";
+import { databaseUrl, startService, until } from "./helpers/service.js";
 
 let service;
 before(async () => { service = await startService({ vars: { ALLOWED_ORIGINS: "https://www.example.com,https://*.clinic.test" } }); });
@@ -73,6 +73,7 @@ test("unknown paths and methods", async () => {
   for (const method of ["GET", "PUT", "DELETE", "PATCH"]) {
     const response = await service.fetch("/chat/", { method });
     assert.equal(response.headers.get("allow"), "POST, OPTIONS");
+    assert.equal((await service.fetch("/chat/stream", { method: method === "GET" ? "PUT" : method })).headers.get("allow"), "GET, POST, OPTIONS");
     await problem(response, 405, "method_not_allowed");
   }
   const response = await service.fetch("/health", { method: "POST" });
@@ -92,7 +93,7 @@ test("listed origins are allowed with credentials, on every kind of answer", asy
     for (const { headers } of answers) {
       assert.equal(headers.get("access-control-allow-origin"), origin);
       assert.equal(headers.get("access-control-allow-credentials"), "true");
-      assert.equal(headers.get("access-control-expose-headers"), "X-Chat-Session, X-Request-Id, Retry-After");
+      assert.equal(headers.get("access-control-expose-headers"), "X-Chat-Token, X-Chat-Ticket, X-Request-Id, Retry-After");
       assert.equal(headers.get("vary"), "Origin");
       assert.equal(headers.get("x-content-type-options"), "nosniff");
     }
@@ -109,8 +110,8 @@ test("a preflight is answered for both spellings, and can be remembered", async 
     assert.equal(response.status, 204);
     assert.equal(await response.text(), "");
     assert.equal(response.headers.get("access-control-allow-origin"), "https://www.example.com");
-    assert.equal(response.headers.get("access-control-allow-methods"), "POST, OPTIONS");
-    assert.equal(response.headers.get("access-control-allow-headers"), "Content-Type, X-Chat-Session");
+    assert.equal(response.headers.get("access-control-allow-methods"), path.includes("stream") ? "GET, POST, OPTIONS" : "POST, OPTIONS");
+    assert.equal(response.headers.get("access-control-allow-headers"), "Content-Type, Idempotency-Key, Last-Event-ID, X-Chat-Token");
     assert.equal(response.headers.get("access-control-max-age"), "7200");
   }
 });
@@ -140,16 +141,16 @@ test("the service's own pages and programs without an origin need no listing", a
 
 test("a session comes back by header or by cookie", async () => {
   const first = await service.chat({ content: "Hi" });
-  const session = first.headers.get("x-chat-session");
-  for (const headers of [{ "X-Chat-Session": session }, { Cookie: `other=1; edge_chat=${session}` }]) {
+  const session = first.headers.get("x-chat-token");
+  for (const headers of [{ "X-Chat-Token": session }, { Cookie: `other=1; edge_chat=${session}` }]) {
     const again = await service.chat({ content: "Hi again" }, headers);
-    assert.equal(again.headers.get("x-chat-session"), session);
+    assert.equal(again.headers.get("x-chat-token"), session);
     assert.equal(again.headers.get("set-cookie"), null);
   }
-  const forged = await service.chat({ content: "Hi" }, { "X-Chat-Session": "chat_1\u00e4" });
+  const forged = await service.chat({ content: "Hi" }, { "X-Chat-Token": "chat_1\u00e4" });
   assert.equal(forged.status, 200);
-  assert.notEqual(forged.headers.get("x-chat-session"), session);
-  assert.equal((await service.chat({ content: "Hi", user_id: "named" })).headers.get("x-chat-session"), null);
+  assert.notEqual(forged.headers.get("x-chat-token"), session);
+  assert.equal((await service.chat({ content: "Hi", user_id: "named" })).headers.get("x-chat-token"), null);
 });
 
 test("health: everything works", async () => {
@@ -174,8 +175,9 @@ test("health: what is missing", async () => {
     response = await broken.post("/chat/stream", { content: "Hi" });
     assert.equal(response.headers.get("retry-after"), "5");
     assert.match(await problem(response, 503, "storage_unavailable"), /try again soon/);
+    await until(() => broken.logged("📩 Chat streaming message").length);
+    assert.deepEqual(broken.logged("❌ Error").map(({ error }) => error), ["the database refused the statement: SQLSTATE 3D000"]);
     assert.doesNotMatch(JSON.stringify(broken.logs), /no_such_database/);
-    assert.ok(broken.logged("❌ Error").some(({ error }) => error === "the database refused the statement: SQLSTATE 3D000"));
   } finally {
     await broken.stop();
     model.stop();

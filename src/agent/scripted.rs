@@ -54,7 +54,7 @@ const IDENTITY: [&str; 10] = [
 const MEDICAL: [&str; 20] = [
     "dosage",
     "dose",
-    " mg",
+    "mg",
     "diagnos",
     "prescri",
     "symptom",
@@ -106,7 +106,7 @@ pub fn answer(prompt: &Prompt<'_>) -> String {
     let Prompt { assistant, clinic, .. } = prompt;
     let message = prompt.message.content.as_str();
     let said = message.to_lowercase().replace('’', "'");
-    let any = |phrases: &[&str]| phrases.iter().any(|phrase| said.contains(phrase));
+    let any = |phrases: &[&str]| phrases.iter().any(|phrase| has_word(&said, phrase));
 
     if any(&EMERGENCY) {
         return "If this may be an emergency, please call your local emergency number now (112 in Türkiye and Europe, \
@@ -140,13 +140,16 @@ pub fn answer(prompt: &Prompt<'_>) -> String {
         return known.next_step(clinic);
     }
     let bare = said.trim_matches(|c: char| !c.is_alphanumeric());
-    let is = |phrases: &[&str]| phrases.iter().any(|phrase| bare == *phrase || bare.starts_with(&format!("{phrase},")));
+    let is = |phrases: &[&str]| {
+        phrases.contains(&bare) || phrases.iter().any(|phrase| bare.starts_with(&format!("{phrase},")))
+    };
+    let agrees = is(&CONSENT) || CONSENT.iter().any(|phrase| bare.starts_with(&format!("{phrase} ")));
     if is(&REFUSAL) {
         return "That's perfectly fine, I won't collect any personal details. I'm happy to answer general questions about \
                 our consultations, and you can change your mind at any time."
             .to_owned();
     }
-    if is(&CONSENT) {
+    if agrees {
         return known.next_step(clinic);
     }
     let received = if prompt.message.media_urls.is_empty() && prompt.message.audio_urls.is_empty() {
@@ -160,6 +163,12 @@ pub fn answer(prompt: &Prompt<'_>) -> String {
          details so our team can prepare for your appointment. Is it okay for me to collect your personal information \
          for this purpose?"
     )
+}
+
+/// Whether `text` has a word that starts with `start`, or several words of which the last starts like its end.
+fn has_word(text: &str, start: &str) -> bool {
+    text.match_indices(start)
+        .any(|(at, _)| !text.get(..at).is_some_and(|before| before.ends_with(char::is_alphanumeric)))
 }
 
 /// What the visitor has told so far, in this message or in the earlier ones the prompt has.
@@ -185,7 +194,7 @@ impl Known {
     fn learn(&mut self, message: &str) {
         let lower = message.to_lowercase();
         let name = given_name(message);
-        let treatment = TREATMENTS.iter().find(|(word, _)| lower.contains(word)).map(|(_, treatment)| *treatment);
+        let treatment = TREATMENTS.iter().find(|(word, _)| has_word(&lower, word)).map(|(_, treatment)| *treatment);
         let has_contact = lower.split_whitespace().any(|word| word.contains('@') && word.contains('.'))
             || message.chars().filter(char::is_ascii_digit).count() >= 7;
         self.is_anything_new |= name.is_some() || treatment.is_some() || has_contact;
@@ -285,6 +294,8 @@ mod tests {
 
     #[test]
     fn consent_goes_before_personal_details() {
+        assert!(say("yes please").contains("full name"));
+        assert!(say("ok thanks").contains("full name"));
         assert!(say("Yes, of course!").contains("full name"));
         assert!(say("no").contains("won't collect"));
     }
@@ -304,6 +315,13 @@ mod tests {
             "Thank you, Jane. I've noted that you're interested in rhinoplasty. That's all I need. The team of Istanbul \
              Medic will contact you to confirm your free online consultation."
         );
+    }
+
+    #[test]
+    fn parts_of_other_words_mean_nothing() {
+        for message in ["I use a wheelchair", "It was accidental", "A keystroke", "I came from Accosta"] {
+            assert!(say(message).starts_with("Hello! I'm Anna"), "{message}");
+        }
     }
 
     #[test]

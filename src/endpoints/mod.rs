@@ -8,44 +8,63 @@ use futures::channel::oneshot;
 use worker::{Request, Response};
 
 use crate::{
-    chat_request::{ChatRequest, MAX_BODY_BYTES},
+    chat_request::{ChatRequest, MAX_BODY_BYTES, UserId},
     error::Error,
+    idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey},
     js::ByteReader,
     message_service::{MessageService, Outlet, Turn},
     router::Call,
-    visitor::{SESSION_HEADER, Visitor},
+    visitor::{SESSION_HEADER, TICKET_HEADER, Visitor},
 };
+
+/// Sends the one response of a request from the task that takes its turn.
+type Responder = oneshot::Sender<worker::Result<Response>>;
 
 /// A turn of either chat endpoint: parse, identify, run it with the outlet that `open` makes, render. The outlet sends
 /// the response when there is one; the turn goes on by itself, whoever leaves.
 async fn take_turn<O: Outlet + 'static>(
     mut call: Call,
-    open: impl FnOnce(&Turn, oneshot::Sender<Result<Response, Error>>) -> Result<O, Error>,
+    open: impl FnOnce(&Turn, Responder) -> Result<O, Error>,
 ) -> Result<Response, Error> {
+    let key = call.request.headers().get(IDEMPOTENCY_KEY_HEADER)?;
+    let key = key.as_deref().map(IdempotencyKey::parse).transpose()?;
     let message = parse(&mut call.request).await?;
-    let headers = call.request.headers();
-    let visitor = Visitor::identify(
-        message.user_id.clone(),
-        headers.get(SESSION_HEADER)?.as_deref(),
-        headers.get("Cookie")?.as_deref(),
-    );
+    let visitor = identify(&call.request, message.user_id.clone())?;
     let is_secure = call.request.inner().url().starts_with("https:");
     let (session, cookie) = (visitor.session_header(), visitor.set_cookie(is_secure));
 
     let service = MessageService::new(&call)?;
-    let turn = Turn::new(call.request_id, call.received, visitor, message);
+    let turn = Turn::new(&call, visitor, message, key);
+    let ticket = turn.new.ticket;
     let (respond, responded) = oneshot::channel();
     let outlet = open(&turn, respond)?;
     call.context.wait_until(service.handle_incoming_chat_message(turn, outlet));
-    let response = responded.await.map_err(|_| Error::Runtime("the turn ended without an answer".to_owned()))??;
+    let response = received(responded).await?;
 
+    let headers = response.headers();
     if let Some(session) = session {
-        response.headers().set(SESSION_HEADER, &session)?;
+        headers.set(SESSION_HEADER, &session)?;
     }
     if let Some(cookie) = cookie {
-        response.headers().append("Set-Cookie", &cookie)?;
+        headers.append("Set-Cookie", &cookie)?;
+    }
+    if let Some(ticket) = ticket.filter(|_| response.status_code() == 200) {
+        headers.set(TICKET_HEADER, &ticket.to_string())?;
     }
     Ok(response)
+}
+
+/// Who sends this request.
+fn identify(request: &Request, user_id: Option<UserId>) -> Result<Visitor, Error> {
+    let headers = request.headers();
+    let (header, cookies) = (headers.get(SESSION_HEADER)?, headers.get("Cookie")?);
+    Ok(Visitor::identify(user_id, header.as_deref(), cookies.as_deref()))
+}
+
+/// The response, once the task that works on it has sent it.
+async fn received(responded: oneshot::Receiver<worker::Result<Response>>) -> Result<Response, Error> {
+    let response = responded.await.map_err(|_| Error::Runtime("the task ended without an answer".to_owned()))?;
+    Ok(response?)
 }
 
 /// Reads and parses the body; one that is too large is not read to its end.

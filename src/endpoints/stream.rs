@@ -2,52 +2,103 @@
 //!
 //! 200 with at least one event, the last one with `"is_final": true`; a fault after the first event is told in the last
 //! one. The same errors as `POST /chat/` for what goes wrong before the first event.
+//!
+//! `GET /chat/stream`: the visitor's newest reply in the same events, live or stored, from behind `Last-Event-ID`; or the
+//! one that `?ticket=` opens. 204 when there is nothing left to show: to anything else `EventSource` would come back for
+//! ever.
 
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
+use serde::Serialize;
+use url::Url;
+use uuid::Uuid;
 use web_sys::ReadableStream;
 use worker::{Headers, Response, ResponseBody};
 
-use super::take_turn;
+use super::{Responder, identify, take_turn};
 use crate::{
     clock::Timestamp,
     error::Error,
+    follow::follow,
+    history::History,
     js::{BytePipe, describe},
+    log,
     message_service::Outlet,
     router::Call,
-    sse::{COMMENT, EventEncoder},
+    sse::{COMMENT, EventEncoder, Seen},
+    visitor::Visitor,
 };
 
 /// See the module.
 pub async fn post(call: Call) -> Result<Response, Error> {
-    take_turn(call, |turn, respond| {
-        let (pipe, readable) = BytePipe::new().map_err(|error| Error::Runtime(describe(&error)))?;
-        Ok(Events { pipe, encoder: EventEncoder::new(turn.id), shown: 0, response: Some((respond, readable)) })
-    })
-    .await
+    take_turn(call, |turn, respond| Events::new(turn.request_id, EventEncoder::new(turn.new.id), respond)).await
+}
+
+/// See the module.
+pub async fn get(call: Call) -> Result<Response, Error> {
+    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let seen = call.request.headers().get("Last-Event-ID")?.and_then(|id| Seen::parse(&id));
+    let turn = match (ticket(call.request.inner().url().as_str()), identify(&call.request, None)?) {
+        (Some(ticket), _) => history.redeem_ticket(ticket).await?,
+        (None, visitor @ Visitor::Returning(_)) => history.newest_turn(&visitor.phone_number()).await?,
+        (None, _) => None,
+    };
+    let seen = seen.filter(|seen| Some(seen.turn) == turn);
+    let (Some(turn), Some(from)) = (turn, seen.map_or(Some(0), |seen| seen.bytes)) else {
+        return Ok(Response::empty()?.with_status(204));
+    };
+
+    let (respond, responded) = oneshot::channel();
+    let mut events = Events::new(call.request_id, EventEncoder::resume(turn, from), respond)?;
+    let (settings, request_id) = (call.settings, call.request_id);
+    call.context.wait_until(async move {
+        let mut text = String::new();
+        let error = follow(&history, &settings, turn, &mut events, &mut text).await.err();
+        events.end(&text, error.as_ref());
+        log::info("🔁 Chat stream followed", request_id, Followed { turn, from, bytes_out: text.len() });
+    });
+    super::received(responded).await
+}
+
+#[derive(Serialize)]
+struct Followed {
+    turn: Uuid,
+    from: usize,
+    bytes_out: usize,
+}
+
+fn ticket(url: &str) -> Option<Uuid> {
+    let url = Url::parse(url).ok()?;
+    url.query_pairs().find_map(|(name, value)| (name == "ticket").then(|| Uuid::try_parse(&value).unwrap_or_default()))
 }
 
 /// Sends events. The response starts with the first of them, so that what fails before has a status of its own.
 struct Events {
+    request_id: Uuid,
     pipe: BytePipe,
     encoder: EventEncoder,
-    /// How much of the reply was sent, in bytes.
-    shown: usize,
-    response: Option<(oneshot::Sender<Result<Response, Error>>, ReadableStream)>,
+    response: Option<(Responder, ReadableStream)>,
 }
 
 impl Events {
+    fn new(request_id: Uuid, encoder: EventEncoder, respond: Responder) -> Result<Self, Error> {
+        let (pipe, readable) = BytePipe::new().map_err(|error| Error::Runtime(describe(&error)))?;
+        Ok(Self { request_id, pipe, encoder, response: Some((respond, readable)) })
+    }
+
     fn start(&mut self) {
         if let Some((respond, readable)) = self.response.take() {
-            let _ = respond.send(event_stream(readable).map_err(Error::from));
+            let _ = respond.send(event_stream(readable));
         }
     }
 
     fn send(&mut self, reply: &str) {
-        if let Some(news) = reply.get(self.shown..).filter(|news| !news.is_empty()) {
+        // A client that comes back may name any place, even one within a character.
+        let news = reply.get(reply.floor_char_boundary(self.encoder.sent())..);
+        if let Some(news) = news.filter(|news| !news.is_empty()) {
+            self.start();
             self.pipe.write(self.encoder.text(news, Timestamp::now()));
-            self.shown = reply.len();
         }
     }
 }
@@ -56,17 +107,21 @@ impl Outlet for Events {
     const LOG_MESSAGE: &'static str = "📩 Chat streaming message";
     const IS_STREAM: bool = true;
 
+    fn belongs_to(&mut self, turn: Uuid) {
+        self.encoder = EventEncoder::new(turn);
+    }
+
     fn show(&mut self, reply: &str) {
-        self.start();
         // What a slow client does not take now goes out with what comes next.
         if self.pipe.is_ready() {
             self.send(reply);
         }
     }
 
-    fn bridge(&mut self) {
+    fn bridge(&mut self, reply: &str) {
         self.start();
         if self.pipe.is_ready() {
+            self.send(reply);
             self.pipe.write(COMMENT);
         }
     }
@@ -75,16 +130,17 @@ impl Outlet for Events {
         self.pipe.poll_gone(cx)
     }
 
-    fn end(mut self, reply: &str, error: Option<Error>) {
+    fn end(mut self, reply: &str, error: Option<&Error>) {
         match (error, self.response.take()) {
-            (Some(error), Some((respond, _))) => {
-                let _ = respond.send(Err(error));
+            (Some(error), Some((respond, _))) if reply.is_empty() => {
+                self.pipe.abort();
+                let _ = respond.send(error.to_response(self.request_id, None));
             }
             (error, response) => {
                 self.response = response;
                 self.start();
                 self.send(reply);
-                let fault = error.map(|error| error.fault());
+                let fault = error.map(Error::fault);
                 self.pipe.write(self.encoder.last(Timestamp::now(), fault.as_ref()));
                 self.pipe.close();
             }

@@ -41,8 +41,9 @@ impl HistoryError {
         match self {
             Self::Connection(_) | Self::Timeout => true,
             Self::Refused(state) => {
-                // Connection exceptions, serialization failures and deadlocks, shutdowns and restarts.
-                ["08", "40", "57P"].iter().any(|class| state.code().starts_with(class))
+                // Connection exceptions, a row that a twin of this statement made, serialization failures and deadlocks,
+                // too many connections, shutdowns and restarts.
+                ["08", "23505", "40", "53", "57P"].iter().any(|class| state.code().starts_with(class))
             }
             Self::Binding(_) | Self::Unexpected => false,
         }

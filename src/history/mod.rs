@@ -3,6 +3,7 @@
 mod close_turn;
 mod connection;
 mod open_turn;
+mod running_turn;
 
 use std::{rc::Rc, time::Duration};
 
@@ -12,6 +13,7 @@ pub use close_turn::{ClosedTurn, TurnState};
 use connection::Connection;
 pub use connection::HistoryError;
 pub use open_turn::{NewTurn, OpenedTurn};
+pub use running_turn::{RepeatedTurn, SIGN_OF_LIFE, WatchedTurn};
 
 /// The history of all visitors, seen through one connection.
 pub struct History(Connection);

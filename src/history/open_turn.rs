@@ -1,61 +1,76 @@
 //! The statement that opens a turn.
 
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{History, HistoryError};
-use crate::{agent::HistoryMessage, chat_request::ChatRequest, clock::Timestamp};
+use crate::{agent::HistoryMessage, chat_request::ChatRequest, clock::Timestamp, idempotency_key::IdempotencyKey};
 
-/// A visitor's message that is to be answered.
-#[derive(Debug)]
-pub struct NewTurn<'a> {
+/// A visitor's message that is to be answered, with all that is stored of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewTurn {
     /// Id of the message, and of the turn.
     pub id: Uuid,
+    /// Id of the visitor's row, should they be new.
+    pub user_row: Uuid,
     /// The guide's key of the visitor: `chat_{user_id}`.
     pub phone_number: String,
     /// The name they give in this message.
     pub name: Option<String>,
     /// The message.
-    pub message: &'a ChatRequest,
+    pub message: ChatRequest,
     /// When it came.
     pub received: Timestamp,
-    /// How many earlier messages to return.
-    pub history_messages: u32,
+    /// A repetition of the request has the same one.
+    pub key: Option<IdempotencyKey>,
+    /// Opens the reply once, to a page on another site.
+    pub ticket: Option<Uuid>,
 }
 
-/// A turn that stands in the database.
+/// What the database made of a new turn.
 #[derive(Debug)]
-pub struct OpenedTurn {
-    /// Whether the visitor was created with it.
-    pub is_new_user: bool,
-    /// Earlier messages, oldest first.
-    pub history: Vec<HistoryMessage>,
+pub enum OpenedTurn {
+    /// It is recorded.
+    New {
+        /// Whether the visitor was created with it.
+        is_new_user: bool,
+        /// Earlier messages, oldest first.
+        history: Vec<HistoryMessage>,
+    },
+    /// Its key belongs to an earlier turn; nothing is recorded.
+    Repeated,
 }
 
 impl History {
-    /// Records the visitor and their message, in one round trip.
-    pub async fn open_turn(&self, turn: &NewTurn<'_>) -> Result<OpenedTurn, HistoryError> {
+    /// Records the visitor and their message, in one round trip, and returns up to `earlier` messages from before.
+    pub async fn open_turn(&self, turn: &NewTurn, earlier: u32) -> Result<OpenedTurn, HistoryError> {
         let row = self
             .0
             .run(
                 include_str!("open_turn.sql"),
                 &[
-                    (&turn.received.message_id(), Type::UUID),
+                    (&turn.user_row, Type::UUID),
                     (&turn.phone_number, Type::TEXT),
                     (&turn.name, Type::TEXT),
                     (&turn.id, Type::UUID),
-                    (&i64::from(turn.history_messages), Type::INT8),
+                    (&i64::from(earlier), Type::INT8),
                     (&turn.message.content, Type::TEXT),
                     (&turn.message.media_urls, Type::TEXT_ARRAY),
                     (&turn.message.audio_urls, Type::TEXT_ARRAY),
                     (&turn.received.utc(), Type::TIMESTAMPTZ),
+                    (&turn.key.as_ref().map(IdempotencyKey::as_str), Type::TEXT),
+                    (&turn.ticket, Type::UUID),
                 ],
             )
             .await?
             .ok_or(HistoryError::Unexpected)?;
-        let history = row.try_get::<_, Option<&str>>(1)?.unwrap_or("[]");
-        Ok(OpenedTurn {
-            is_new_user: row.try_get(0)?,
+        if !row.try_get::<_, bool>(0)? {
+            return Ok(OpenedTurn::Repeated);
+        }
+        let history = row.try_get::<_, Option<&str>>(2)?.unwrap_or("[]");
+        Ok(OpenedTurn::New {
+            is_new_user: row.try_get(1)?,
             history: serde_json::from_str(history).map_err(|_| HistoryError::Unexpected)?,
         })
     }

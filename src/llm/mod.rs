@@ -24,8 +24,9 @@ pub use openai::OpenAi;
 use reply::{ReplyDecoder, Summary};
 pub use workers_ai::WorkersAi;
 
-/// Longest reply that is kept, in bytes. A model that goes on is cut off here.
-pub const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// Longest reply, in bytes: a model that goes on is cut off behind it. With its question (64 KiB) it has to fit into one
+/// message of the outbox (128 KB).
+pub const MAX_REPLY_BYTES: usize = 48 * 1024;
 
 /// How a model failed. The messages are for the log.
 #[derive(Debug, Error)]
@@ -51,6 +52,12 @@ pub enum ModelError {
     /// The stream ended without its end marker.
     #[error("the model's stream ended early")]
     Truncated,
+    /// The visitor left, and the platform's time for finishing without them is over.
+    #[error("the visitor left, and the reply took too long to wait for")]
+    OutOfTime,
+    /// The Worker that wrote the reply is gone.
+    #[error("the reply was lost with its Worker")]
+    Lost,
     /// A reply without text.
     #[error("the model's reply was empty")]
     Empty,
@@ -70,6 +77,8 @@ impl ModelError {
             Self::InStream => "error_in_stream",
             Self::Garbage => "garbage",
             Self::Truncated => "truncated",
+            Self::OutOfTime => "out_of_time",
+            Self::Lost => "lost",
             Self::Empty => "empty",
             Self::TooLong => "too_long",
         }
@@ -80,10 +89,8 @@ impl ModelError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Usage {
     /// Tokens of instructions and messages.
-    #[serde(default)]
     pub prompt_tokens: i32,
     /// Tokens of the reply.
-    #[serde(default)]
     pub completion_tokens: i32,
 }
 
@@ -181,7 +188,7 @@ impl Models {
             let first = timeout(self.first_token_timeout, async {
                 let mut reply =
                     Reply { kind: provider.kind(), model: provider.model(), source: provider.open(prompt).await? };
-                while text.is_empty() && reply.read(text).await? {}
+                while text.trim().is_empty() && reply.read(text).await? {}
                 if text.trim().is_empty() { Err(ModelError::Empty) } else { Ok(reply) }
             });
             let error = match first.await {
@@ -234,12 +241,15 @@ impl Reply {
         match &mut self.source {
             Source::Script(recital) => recital.poll_read(cx, text).map(Ok),
             Source::Broken(error) => Poll::Ready(error.take().map_or(Ok(false), Err)),
+            Source::Stream { decoder, .. } if decoder.summary().done => Poll::Ready(Ok(false)),
             Source::Stream { body, decoder, buffer } => {
                 buffer.clear();
                 let Poll::Ready(read) = body.poll_read(cx, buffer) else { return Poll::Pending };
                 Poll::Ready(match read {
                     Ok(true) => decoder.feed(buffer, text).map(|summary| !summary.done),
                     Ok(false) => decoder.end(text).map(|_| false),
+                    // It had said why it stopped: only the end marker is missing.
+                    Err(_) if decoder.summary().finish_reason.is_some() => Ok(false),
                     Err(error) => Err(ModelError::Unreachable(crate::js::describe(&error))),
                 })
             }

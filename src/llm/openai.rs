@@ -71,7 +71,7 @@ impl OpenAi {
         }
     }
 
-    /// Whether the service lists its models, within two seconds.
+    /// Whether the service answers, within two seconds, and takes the key. Not every one can list its models.
     pub async fn check(&self) -> bool {
         let listed = async {
             let mut init = RequestInit::new();
@@ -79,7 +79,11 @@ impl OpenAi {
             let url = self.settings.completions_url.as_str().replace("/chat/completions", "/models");
             Fetch::Request(Request::new_with_init(&url, &init)?).send().await
         };
-        matches!(timeout(Duration::from_secs(2), listed).await, Some(Ok(response)) if response.status_code() == 200)
+        let Some(Ok(response)) = timeout(Duration::from_secs(2), listed).await else { return false };
+        if let ResponseBody::Stream(stream) = response.body() {
+            drop(ByteReader::new(stream));
+        }
+        !matches!(response.status_code(), 401 | 403 | 500..)
     }
 
     fn headers(&self) -> worker::Result<Headers> {

@@ -1,8 +1,12 @@
 //! What models say in their streams: OpenAI's chunks, Workers AI's own, and the mixtures of both that occur.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, Visitor},
+};
+use serde_json::Value;
 
 use super::{ModelError, Usage, sse::SseDecoder};
 
@@ -59,20 +63,23 @@ impl Summary {
         if chunk.error.is_some() || chunk.errors.is_some() {
             return Err(ModelError::InStream);
         }
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
+        if let Some(usage) = chunk.usage {
+            // What a model counts is worth a note, never a reply: a number of a strange kind counts as 0.
+            let count = |name| usage.get(name).and_then(Value::as_i64).and_then(|count| i32::try_from(count).ok());
+            self.usage = Some(Usage {
+                prompt_tokens: count("prompt_tokens").unwrap_or_default(),
+                completion_tokens: count("completion_tokens").unwrap_or_default(),
+            });
         }
         let choice = chunk.choices.and_then(|choices| choices.into_iter().next()).unwrap_or_default();
         if let Some(reason) = choice.finish_reason {
-            self.finish_reason = Some(reason.0.into_owned());
+            self.finish_reason = Some(reason.into_text().into_owned());
         }
         // Some Workers AI models send the same text in both fields (cloudflare/ai issue 615): one counts.
-        match (choice.delta.and_then(|delta| delta.content), chunk.response) {
-            (Some(content), _) if !content.0.is_empty() => text.push_str(&content.0),
-            (_, Some(Scalar::Text(response))) => text.push_str(&response),
-            (_, Some(Scalar::Number(response))) => text.push_str(&response.to_string()),
-            _ => {}
-        }
+        let content = choice.delta.and_then(|delta| delta.content).map(Scalar::into_text);
+        let news = content.filter(|content| !content.is_empty()).or_else(|| chunk.response.map(Scalar::into_text));
+        // PostgreSQL's text cannot hold U+0000; what is shown is what is stored.
+        text.extend(news.iter().flat_map(|news| news.split('\0')));
         Ok(())
     }
 }
@@ -83,7 +90,7 @@ struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow)]
     response: Option<Scalar<'a>>,
-    usage: Option<Usage>,
+    usage: Option<Value>,
     error: Option<IgnoredAny>,
     errors: Option<IgnoredAny>,
 }
@@ -93,25 +100,65 @@ struct Choice<'a> {
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
     #[serde(borrow)]
-    finish_reason: Option<Text<'a>>,
+    finish_reason: Option<Scalar<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow)]
-    content: Option<Text<'a>>,
+    content: Option<Scalar<'a>>,
 }
 
-/// A string that is borrowed from the chunk unless it has escapes. (`Option<Cow<str>>` would always be copied.)
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Workers AI sends tokens that look like numbers as numbers.
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// A string, borrowed from the chunk unless it has escapes; or a number, as which Workers AI sends tokens that look like
+/// one. (A derived untagged enum would copy each token.)
 enum Scalar<'a> {
     Text(Cow<'a, str>),
     Number(serde_json::Number),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+
+        impl<'de> Visitor<'de> for ScalarVisitor {
+            type Value = Scalar<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a number")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Scalar::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Scalar::Number(number.into()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Scalar::Number(number.into()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+                serde_json::Number::from_f64(number).map(Scalar::Number).ok_or_else(|| E::custom("not a number"))
+            }
+        }
+
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+impl<'a> Scalar<'a> {
+    fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => Cow::Owned(number.to_string()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +226,19 @@ mod tests {
         ));
         assert_eq!(text, "Room 101 is free");
         assert_eq!(outcome.unwrap().1, Some(Usage { prompt_tokens: 1, completion_tokens: 5 }));
+    }
+
+    #[test]
+    fn what_a_model_counts_cannot_spoil_its_reply() {
+        for usage in
+            ["{\"prompt_tokens\":null}", "{\"prompt_tokens\":1.5,\"completion_tokens\":99999999999}", "\"many\""]
+        {
+            let (text, outcome) = read(&format!(
+                "data: {{\"choices\":[{{\"delta\":{{\"content\":7}},\"finish_reason\":1}}],\"usage\":{usage}}}\n\n"
+            ));
+            assert_eq!(text, "7");
+            assert_eq!(outcome.unwrap(), (Some("1".to_owned()), Some(Usage::default())));
+        }
     }
 
     #[test]

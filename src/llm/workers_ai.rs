@@ -63,7 +63,11 @@ impl WorkersAi {
         let Some(binding) = &self.binding else {
             return Err(ModelError::Unreachable(format!("there is no binding named {AI}")));
         };
-        let unreachable = |error: JsValue| ModelError::Unreachable(describe(&error));
+        // Workers AI's errors start with a number; what follows might quote the request.
+        let unreachable = |error: JsValue| {
+            let code: String = describe(&error).chars().take_while(char::is_ascii_digit).collect();
+            ModelError::Unreachable(format!("Workers AI error {code}"))
+        };
         let inputs = Inputs { messages: prompt.messages(false), stream: true, max_tokens: self.max_tokens };
         let inputs = serde_json::to_string(&inputs).map_err(|error| ModelError::Unreachable(error.to_string()))?;
         let inputs = JSON::parse(&inputs).map_err(unreachable)?;

@@ -38,9 +38,9 @@ export async function newDatabase(template = "template_chat") {
 
 /**
  * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
- * binding; `database` is a URL, or a new database is made.
+ * binding; `database` is a URL, or a new database is made; `outbox` adds the queue.
  */
-export async function startService({ vars = {}, model, database, ai = true } = {}) {
+export async function startService({ vars = {}, model, database, ai = true, outbox = false } = {}) {
   database ??= await newDatabase();
   const logs = [];
   const workers = [
@@ -52,6 +52,11 @@ export async function startService({ vars = {}, model, database, ai = true } = {
       ],
       modulesRoot: build,
       compatibilityDate: "2026-11-01",
+      compatibilityFlags: ["enable_request_signal"],
+      ...(outbox && {
+        queueProducers: { OUTBOX: "outbox" },
+        queueConsumers: { outbox: { maxBatchSize: 10, maxBatchTimeout: 0.2, maxRetries: 100, deadLetterQueue: "dead" } },
+      }),
       bindings: {
         LLM_PROVIDERS: model ? "openai" : "scripted",
         ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),

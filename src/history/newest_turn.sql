@@ -1,0 +1,6 @@
+-- A visitor's newest turn.
+-- $1 text phone_number
+SELECT chat_turns.incoming_id
+FROM users JOIN chat_turns ON chat_turns.user_id = users.id
+WHERE users.phone_number = $1
+ORDER BY chat_turns.created_at DESC, chat_turns.incoming_id DESC LIMIT 1

@@ -1,0 +1,110 @@
+//! The statements about a turn that is under way: saving what there is of it, watching it, taking it over.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{History, HistoryError, NewTurn, TurnState};
+use crate::{clock::Timestamp, idempotency_key::IdempotencyKey};
+
+/// A running turn without a sign of life for this long has lost its Worker. A turn at work gives one every
+/// [`SIGN_OF_LIFE`].
+pub const LOST_AFTER: Duration = Duration::from_secs(90);
+/// How often a turn that somebody watches saves its progress.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// How long a ticket is good.
+const TICKET_LIFE: Duration = Duration::from_secs(300);
+
+/// Where a turn stands.
+#[derive(Debug)]
+pub struct WatchedTurn {
+    /// Its state.
+    pub state: TurnState,
+    /// What there is of its reply.
+    pub reply: String,
+    /// Whether its Worker must have died.
+    pub is_lost: bool,
+}
+
+/// The turn that an idempotency key belongs to.
+#[derive(Debug)]
+pub struct RepeatedTurn {
+    /// The turn.
+    pub id: Uuid,
+    /// Whether its message is the repetition's.
+    pub is_same_message: bool,
+}
+
+impl History {
+    /// Saves what there is of a running reply.
+    pub async fn save_progress(&self, turn: Uuid, reply: &str) -> Result<(), HistoryError> {
+        let params =
+            &[(&turn as _, Type::UUID), (&reply as _, Type::TEXT), (&Timestamp::now().utc() as _, Type::TIMESTAMPTZ)];
+        self.0.run(include_str!("save_progress.sql"), params).await.map(|_| ())
+    }
+
+    /// Takes over a turn that has no reply and nobody at work on it; `false` when it is not to be had.
+    pub async fn reopen_turn(&self, turn: Uuid) -> Result<bool, HistoryError> {
+        let now = Timestamp::now();
+        let params = &[
+            (&turn as _, Type::UUID),
+            (&now.utc() as _, Type::TIMESTAMPTZ),
+            (&now.before(LOST_AFTER).utc() as _, Type::TIMESTAMPTZ),
+        ];
+        Ok(self.0.run(include_str!("reopen_turn.sql"), params).await?.is_some())
+    }
+
+    /// The turn that this repetition's key belongs to.
+    pub async fn repeated_turn(&self, repetition: &NewTurn) -> Result<Option<RepeatedTurn>, HistoryError> {
+        let message = &repetition.message;
+        let params = &[
+            (&repetition.phone_number as _, Type::TEXT),
+            (&repetition.key.as_ref().map(IdempotencyKey::as_str) as _, Type::TEXT),
+            (&repetition.ticket as _, Type::UUID),
+        ];
+        let Some(row) = self.0.run(include_str!("repeated_turn.sql"), params).await? else { return Ok(None) };
+        let attachments: Vec<(String, String)> =
+            serde_json::from_str(row.try_get(2)?).map_err(|_| HistoryError::Unexpected)?;
+        let (body, attachments) = (row.try_get::<_, Option<&str>>(1)?, attachments.iter());
+        let given = message
+            .media_urls
+            .iter()
+            .map(|url| ("media", url))
+            .chain(message.audio_urls.iter().map(|url| ("audio", url)));
+        let is_same_message =
+            body == Some(message.content.as_str()) && attachments.map(|(kind, url)| (kind.as_str(), url)).eq(given);
+        Ok(Some(RepeatedTurn { id: row.try_get(0)?, is_same_message }))
+    }
+
+    /// A visitor's newest turn.
+    pub async fn newest_turn(&self, phone_number: &str) -> Result<Option<Uuid>, HistoryError> {
+        first_id(self.0.run(include_str!("newest_turn.sql"), &[(&phone_number, Type::TEXT)]).await?)
+    }
+
+    /// The turn that a ticket opens; the ticket is used up by it.
+    pub async fn redeem_ticket(&self, ticket: Uuid) -> Result<Option<Uuid>, HistoryError> {
+        let oldest = Timestamp::now().before(TICKET_LIFE).utc();
+        first_id(
+            self.0
+                .run(include_str!("redeem_ticket.sql"), &[(&ticket, Type::UUID), (&oldest, Type::TIMESTAMPTZ)])
+                .await?,
+        )
+    }
+
+    /// Where a turn stands; `None` when there is no such turn.
+    pub async fn watch_turn(&self, turn: Uuid) -> Result<Option<WatchedTurn>, HistoryError> {
+        let Some(row) = self.0.run(include_str!("watch_turn.sql"), &[(&turn, Type::UUID)]).await? else {
+            return Ok(None);
+        };
+        let state = TurnState::parse(row.try_get(0)?).ok_or(HistoryError::Unexpected)?;
+        let alive_at: DateTime<Utc> = row.try_get(2)?;
+        let is_lost = state == TurnState::Running && alive_at < Timestamp::now().before(LOST_AFTER).utc();
+        Ok(Some(WatchedTurn { state, reply: row.try_get(1)?, is_lost }))
+    }
+}
+
+fn first_id(row: Option<Row>) -> Result<Option<Uuid>, HistoryError> {
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}

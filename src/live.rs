@@ -1,0 +1,66 @@
+//! Replies under way in this isolate, for other requests in the same isolate to watch as they are written. Those in
+//! other isolates see what the database has.
+//!
+//! Only plain text is shared: a socket or a promise must never serve two requests.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use uuid::Uuid;
+
+thread_local!(static REPLIES: RefCell<HashMap<Uuid, Rc<LiveReply>>> = RefCell::default());
+
+/// A reply that is being written.
+#[derive(Default)]
+pub struct LiveReply {
+    text: RefCell<String>,
+    is_watched: Cell<bool>,
+}
+
+impl LiveReply {
+    /// The reply to this message, if it is written in this isolate. From now on its text is kept for [`text`](Self::text).
+    pub fn watch(turn: Uuid) -> Option<Rc<Self>> {
+        let reply = REPLIES.with_borrow(|replies| replies.get(&turn).cloned())?;
+        reply.is_watched.set(true);
+        Some(reply)
+    }
+
+    /// Runs `read` on the reply so far.
+    pub fn with_text<T>(&self, read: impl FnOnce(&str) -> T) -> T {
+        read(&self.text.borrow())
+    }
+}
+
+/// The writer's side: the reply is live for as long as this exists.
+pub struct LiveWriter {
+    turn: Uuid,
+    reply: Rc<LiveReply>,
+}
+
+impl LiveWriter {
+    /// The reply to this message is about to be written.
+    pub fn new(turn: Uuid) -> Self {
+        let reply = Rc::new(LiveReply::default());
+        REPLIES.with_borrow_mut(|replies| replies.insert(turn, Rc::clone(&reply)));
+        Self { turn, reply }
+    }
+
+    /// Tells watchers, if there are any, what there is of the reply.
+    pub fn show(&self, reply: &str) {
+        if self.reply.is_watched.get() {
+            let mut text = self.reply.text.borrow_mut();
+            if let Some(news) = reply.get(text.len()..) {
+                text.push_str(news);
+            }
+        }
+    }
+}
+
+impl Drop for LiveWriter {
+    fn drop(&mut self) {
+        REPLIES.with_borrow_mut(|replies| replies.remove(&self.turn));
+    }
+}

@@ -1,0 +1,82 @@
+//! What PostgreSQL could not take, on its way there by a Cloudflare Queue. Each message holds a whole turn, so that it
+//! does not matter in which order messages arrive, or how often.
+
+use serde::{Deserialize, Serialize};
+use worker::{
+    Context, Env, MessageBatch, MessageExt, Queue, QueueContentType, QueueRetryOptionsBuilder, RawMessageBuilder,
+};
+
+use std::rc::Rc;
+
+use crate::{
+    history::{ClosedTurn, History, HistoryError, NewTurn},
+    log, router,
+    settings::OUTBOX,
+};
+
+/// A turn as far as it is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its beginning.
+    pub opened: NewTurn,
+    /// Its end, if it has one.
+    pub closed: Option<ClosedTurn>,
+}
+
+/// The queue, if the deployment has one.
+pub struct Outbox(Option<Queue>);
+
+impl Outbox {
+    /// Finds the binding.
+    pub fn new(env: &Env) -> Self {
+        Self(env.queue(OUTBOX).ok())
+    }
+
+    /// Hands a turn to the queue; `false` when there is none, or it does not take it.
+    pub async fn send(&self, entry: &Entry) -> bool {
+        let (Some(queue), Ok(text)) = (&self.0, serde_json::to_string(entry)) else { return false };
+        let message = RawMessageBuilder::new(text.into()).build_with_content_type(QueueContentType::Text);
+        queue.send_raw(message).await.is_ok()
+    }
+}
+
+/// Brings a batch of turns to PostgreSQL. What it does not take now comes again later.
+pub async fn deliver(batch: MessageBatch<String>, env: Env, context: Context) {
+    let context = Rc::new(context);
+    let history =
+        router::settings(&env).ok().and_then(|settings| History::new(&env, &context, settings.database_timeout).ok());
+    for message in batch.raw_iter() {
+        let entry = message.body().as_string().and_then(|text| serde_json::from_str::<Entry>(&text).ok());
+        let outcome = match (&history, &entry) {
+            (Some(history), Some(entry)) => store(history, entry).await,
+            _ => Err(HistoryError::Unexpected),
+        };
+        let turn = entry.map(|entry| entry.opened.id).unwrap_or_default();
+        match outcome {
+            Ok(()) => {
+                log::delivered(turn);
+                message.ack();
+            }
+            Err(error) => {
+                log::not_delivered(turn, &error);
+                // An outage is waited out: a minute between tries, and the queue's `max_retries` of them.
+                message.retry_with_options(&QueueRetryOptionsBuilder::new().with_delay_seconds(RETRY_SECONDS).build());
+            }
+        }
+    }
+}
+
+/// Pause between two tries, in seconds.
+const RETRY_SECONDS: u32 = 60;
+
+async fn store(history: &History, entry: &Entry) -> Result<(), HistoryError> {
+    // A turn whose key another turn took in the meantime is a repetition: there is nothing to store.
+    history.open_turn(&entry.opened, 0).await?;
+    match &entry.closed {
+        Some(closed) => history.close_turn(closed).await.or_else(|error| match error {
+            HistoryError::Unexpected => Ok(()),
+            error => Err(error),
+        }),
+        None => Ok(()),
+    }
+}
