@@ -31,7 +31,7 @@ pub async fn follow<O: Outlet>(
 ) -> Result<(), Error> {
     let mut relay = Relay::new(settings);
     loop {
-        while let Some(live) = LiveReply::watch(turn) {
+        while let Some(live) = LiveReply::find(turn) {
             live.with_text(|reply| take(reply, text));
             outlet.show(text);
             if pause(LIVE_INTERVAL, &mut relay, outlet, text).await {

@@ -108,8 +108,6 @@ impl Drop for ByteReader {
 /// Bytes on their way to a client who may read slowly or leave.
 pub struct BytePipe {
     writer: WritableStreamDefaultWriter,
-    closed: JsFuture,
-    is_gone: bool,
 }
 
 /// How many bytes may wait for a slow client before it counts as busy.
@@ -122,8 +120,8 @@ impl BytePipe {
         js_sys::Reflect::set(&strategy, &"highWaterMark".into(), &PIPE_BYTES.into())?;
         let pipe = IdentityTransformStream::new(&strategy)?;
         let writer = pipe.writable().get_writer()?;
-        let closed = JsFuture::from(writer.closed());
-        Ok((Self { writer, closed, is_gone: false }, pipe.readable()))
+        ignore(&writer.closed());
+        Ok((Self { writer }, pipe.readable()))
     }
 
     /// Whether the client takes more now. Bytes written to a busy pipe are kept, not lost.
@@ -134,9 +132,7 @@ impl BytePipe {
 
     /// Sends bytes after all earlier ones, without waiting until they are taken.
     pub fn write(&self, bytes: &[u8]) {
-        if !self.is_gone {
-            ignore(&self.writer.write_with_chunk(&Uint8Array::from(bytes)));
-        }
+        ignore(&self.writer.write_with_chunk(&Uint8Array::from(bytes)));
     }
 
     /// Gives the stream up; for one that nobody was given to read.
@@ -146,21 +142,11 @@ impl BytePipe {
 
     /// Ends the stream behind what was written.
     pub fn close(&self) {
-        if !self.is_gone {
-            ignore(&self.writer.close());
-        }
-    }
-
-    /// Ready once the client has left.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_gone {
-            self.is_gone = Pin::new(&mut self.closed).poll(cx).is_ready();
-        }
-        if self.is_gone { Poll::Ready(()) } else { Poll::Pending }
+        ignore(&self.writer.close());
     }
 }
 
-/// Notices when the client of a request goes away before it is answered (compatibility flag `enable_request_signal`).
+/// Notices when the client of a request goes away before the answer's end (compatibility flag `enable_request_signal`).
 pub struct ClientGone(JsFuture);
 
 impl ClientGone {

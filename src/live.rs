@@ -3,11 +3,7 @@
 //!
 //! Only plain text is shared: a socket or a promise must never serve two requests.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use uuid::Uuid;
 
@@ -17,15 +13,12 @@ thread_local!(static REPLIES: RefCell<HashMap<Uuid, Rc<LiveReply>>> = RefCell::d
 #[derive(Default)]
 pub struct LiveReply {
     text: RefCell<String>,
-    is_watched: Cell<bool>,
 }
 
 impl LiveReply {
-    /// The reply to this message, if it is written in this isolate. From now on its text is kept for [`text`](Self::text).
-    pub fn watch(turn: Uuid) -> Option<Rc<Self>> {
-        let reply = REPLIES.with_borrow(|replies| replies.get(&turn).cloned())?;
-        reply.is_watched.set(true);
-        Some(reply)
+    /// The reply to this message, if it is being written in this isolate.
+    pub fn find(turn: Uuid) -> Option<Rc<Self>> {
+        REPLIES.with_borrow(|replies| replies.get(&turn).cloned())
     }
 
     /// Runs `read` on the reply so far.
@@ -48,13 +41,11 @@ impl LiveWriter {
         Self { turn, reply }
     }
 
-    /// Tells watchers, if there are any, what there is of the reply.
+    /// Makes the reply so far visible.
     pub fn show(&self, reply: &str) {
-        if self.reply.is_watched.get() {
-            let mut text = self.reply.text.borrow_mut();
-            if let Some(news) = reply.get(text.len()..) {
-                text.push_str(news);
-            }
+        let mut text = self.reply.text.borrow_mut();
+        if let Some(news) = reply.get(text.len()..) {
+            text.push_str(news);
         }
     }
 }

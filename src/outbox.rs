@@ -9,6 +9,7 @@ use worker::{
 use std::rc::Rc;
 
 use crate::{
+    clock::Timestamp,
     history::{ClosedTurn, History, HistoryError, NewTurn},
     log, router,
     settings::OUTBOX,
@@ -59,15 +60,20 @@ pub async fn deliver(batch: MessageBatch<String>, env: Env, context: Context) {
             }
             Err(error) => {
                 log::not_delivered(turn, &error);
-                // An outage is waited out: a minute between tries, and the queue's `max_retries` of them.
-                message.retry_with_options(&QueueRetryOptionsBuilder::new().with_delay_seconds(RETRY_SECONDS).build());
+                // An outage is waited out.
+                let sent = Timestamp::from_millis(message.timestamp().as_millis());
+                let delay = retry_delay(Timestamp::now().millis_since(sent));
+                message.retry_with_options(&QueueRetryOptionsBuilder::new().with_delay_seconds(delay).build());
             }
         }
     }
 }
 
-/// Pause between two tries, in seconds.
-const RETRY_SECONDS: u32 = 60;
+/// Pause before the next try, in seconds, for a message that has waited this long: as long again, from 2 seconds to 5
+/// minutes. The queue's `max_retries` of 100 are then an outage of more than seven hours.
+fn retry_delay(waited_millis: u64) -> u32 {
+    u32::try_from(waited_millis / 1000).unwrap_or(u32::MAX).clamp(2, 300)
+}
 
 async fn store(history: &History, entry: &Entry) -> Result<(), HistoryError> {
     // A turn whose key another turn took in the meantime is a repetition: there is nothing to store.

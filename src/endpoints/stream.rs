@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     follow::follow,
     history::History,
-    js::{BytePipe, describe},
+    js::{BytePipe, ClientGone, describe},
     log,
     message_service::Outlet,
     router::Call,
@@ -32,7 +32,8 @@ use crate::{
 
 /// See the module.
 pub async fn post(call: Call) -> Result<Response, Error> {
-    take_turn(call, |turn, respond| Events::new(turn.request_id, EventEncoder::new(turn.new.id), respond)).await
+    let client = ClientGone::new(call.request.inner());
+    take_turn(call, |turn, respond| Events::new(turn.request_id, client, EventEncoder::new(turn.new.id), respond)).await
 }
 
 /// See the module.
@@ -50,7 +51,8 @@ pub async fn get(call: Call) -> Result<Response, Error> {
     };
 
     let (respond, responded) = oneshot::channel();
-    let mut events = Events::new(call.request_id, EventEncoder::resume(turn, from), respond)?;
+    let client = ClientGone::new(call.request.inner());
+    let mut events = Events::new(call.request_id, client, EventEncoder::resume(turn, from), respond)?;
     let (settings, request_id) = (call.settings, call.request_id);
     call.context.wait_until(async move {
         let mut text = String::new();
@@ -76,15 +78,16 @@ fn ticket(url: &str) -> Option<Uuid> {
 /// Sends events. The response starts with the first of them, so that what fails before has a status of its own.
 struct Events {
     request_id: Uuid,
+    client: ClientGone,
     pipe: BytePipe,
     encoder: EventEncoder,
     response: Option<(Responder, ReadableStream)>,
 }
 
 impl Events {
-    fn new(request_id: Uuid, encoder: EventEncoder, respond: Responder) -> Result<Self, Error> {
+    fn new(request_id: Uuid, client: ClientGone, encoder: EventEncoder, respond: Responder) -> Result<Self, Error> {
         let (pipe, readable) = BytePipe::new().map_err(|error| Error::Runtime(describe(&error)))?;
-        Ok(Self { request_id, pipe, encoder, response: Some((respond, readable)) })
+        Ok(Self { request_id, client, pipe, encoder, response: Some((respond, readable)) })
     }
 
     fn start(&mut self) {
@@ -127,7 +130,7 @@ impl Outlet for Events {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.pipe.poll_gone(cx)
+        self.client.poll_gone(cx)
     }
 
     fn end(mut self, reply: &str, error: Option<&Error>) {

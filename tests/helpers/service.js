@@ -46,6 +46,8 @@ export async function startService({ vars = {}, model, database, ai = true, outb
   const workers = [
     {
       name: "edge-chat",
+      // Miniflare's own entry in front of the Worker would hide from it that a client has left.
+      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       modules: [
         { type: "ESModule", path: `${build}index.js`, contents: readFileSync(`${build}index.js`, "utf8") },
         { type: "CompiledWasm", path: `${build}index_bg.wasm`, contents: readFileSync(`${build}index_bg.wasm`) },
@@ -85,7 +87,8 @@ export async function startService({ vars = {}, model, database, ai = true, outb
       handleStructuredLogs: ({ level, message }) => logs.push({ level, message }),
     }),
   );
-  const url = (await miniflare.ready).href.replace(/\/$/, "");
+  await miniflare.ready;
+  const url = (await miniflare.unsafeGetDirectURL("edge-chat")).href.replace(/\/$/, "");
   const sql = postgres(database, { max: 2, onnotice: () => {}, idle_timeout: 5 });
   return new Service(miniflare, url, sql, database, logs);
 }
