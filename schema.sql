@@ -27,6 +27,9 @@ CREATE TABLE chat_turns (
     outgoing_id UUID UNIQUE REFERENCES messages (id) ON DELETE SET NULL,
     user_id UUID NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'partial', 'failed')),
+    -- How often it was begun: a repeated request takes over a turn without a reply, and what is left of the earlier
+    -- attempt does not end it.
+    attempt INTEGER NOT NULL DEFAULT 1,
     -- Who wrote the reply: `openai`, `workers-ai` or `scripted`, and the model it used.
     provider TEXT,
     model TEXT,

@@ -34,6 +34,8 @@ pub struct Turn {
     pub new: NewTurn,
     /// Id of the request that brought it.
     pub request_id: Uuid,
+    /// Which attempt at a reply this is, from 1.
+    attempt: i32,
     visitor: Visitor,
 }
 
@@ -52,7 +54,7 @@ impl Turn {
             received,
             key,
         };
-        Self { new, request_id: call.request_id, visitor }
+        Self { new, request_id: call.request_id, attempt: 1, visitor }
     }
 }
 
@@ -290,7 +292,9 @@ impl MessageService {
         }
         turn.new.id = repeated.id;
         outlet.belongs_to(repeated.id);
-        Ok(self.history.reopen_turn(repeated.id).await?)
+        let attempt = self.history.reopen_turn(repeated.id).await?;
+        turn.attempt = attempt.unwrap_or(turn.attempt);
+        Ok(attempt.is_some())
     }
 
     /// Waits for the model's first text and keeps the connection open meanwhile.
@@ -385,6 +389,7 @@ impl MessageService {
         let finished = Timestamp::now();
         let closed = ClosedTurn {
             id: turn.new.id,
+            attempt: turn.attempt,
             reply_id: finished.message_id(),
             reply: text.to_owned(),
             finished,

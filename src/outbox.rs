@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::{
     clock::Timestamp,
-    history::{ClosedTurn, History, HistoryError, NewTurn},
+    history::{ClosedTurn, History, HistoryError, NewTurn, OpenedTurn, TurnState},
     log, router,
     settings::OUTBOX,
 };
@@ -76,13 +76,25 @@ fn retry_delay(waited_millis: u64) -> u32 {
 }
 
 async fn store(history: &History, entry: &Entry) -> Result<(), HistoryError> {
-    // A turn whose key another turn took in the meantime is a repetition: there is nothing to store.
-    history.open_turn(&entry.opened, 0).await?;
-    match &entry.closed {
-        Some(closed) => history.close_turn(closed).await.or_else(|error| match error {
-            HistoryError::Unexpected => Ok(()),
-            error => Err(error),
-        }),
-        None => Ok(()),
+    match (history.open_turn(&entry.opened, 0).await?, &entry.closed) {
+        (OpenedTurn::New { .. }, Some(closed)) => history.close_turn(closed).await,
+        (OpenedTurn::New { .. }, None) => Ok(()),
+        (OpenedTurn::Repeated, Some(closed)) if !closed.reply.is_empty() => {
+            give_to_twin(history, &entry.opened, closed).await
+        }
+        (OpenedTurn::Repeated, _) => Ok(()),
+    }
+}
+
+/// In an outage, nobody could see that a request was a repetition; now another turn has its key. If that one has no
+/// reply, it gets this one's, which a visitor was shown.
+async fn give_to_twin(history: &History, opened: &NewTurn, closed: &ClosedTurn) -> Result<(), HistoryError> {
+    let Some(twin) = history.repeated_turn(opened).await?.filter(|twin| twin.is_same_message) else { return Ok(()) };
+    if let Some(attempt) = history.reopen_turn(twin.id).await? {
+        return history.close_turn(&ClosedTurn { id: twin.id, attempt, ..closed.clone() }).await;
+    }
+    match history.watch_turn(twin.id).await? {
+        Some(watched) if watched.state == TurnState::Running => Err(HistoryError::Busy),
+        _ => Ok(()),
     }
 }

@@ -43,6 +43,8 @@ impl TurnState {
 pub struct ClosedTurn {
     /// The turn: id of the incoming message.
     pub id: Uuid,
+    /// Which attempt at a reply this was; see [`History::reopen_turn`].
+    pub attempt: i32,
     /// Id of the reply, if there is one.
     pub reply_id: Uuid,
     /// The reply; empty when there is none.
@@ -82,6 +84,7 @@ impl History {
                     (&turn.usage.map(|usage| usage.prompt_tokens), Type::INT4),
                     (&turn.usage.map(|usage| usage.completion_tokens), Type::INT4),
                     (&turn.error, Type::TEXT),
+                    (&turn.attempt, Type::INT4),
                 ],
             )
             .await?

@@ -30,6 +30,9 @@ pub enum HistoryError {
     /// No answer within `DATABASE_TIMEOUT_MS`.
     #[error("the database did not answer in time")]
     Timeout,
+    /// Somebody is at work on the turn; a later try will see what became of it.
+    #[error("the turn is being worked on")]
+    Busy,
     /// An answer of another shape than the statement's.
     #[error("the database gave an unexpected answer")]
     Unexpected,
@@ -45,7 +48,7 @@ impl HistoryError {
                 // too many connections, shutdowns and restarts.
                 ["08", "23505", "40", "53", "57P"].iter().any(|class| state.code().starts_with(class))
             }
-            Self::Binding(_) | Self::Unexpected => false,
+            Self::Binding(_) | Self::Busy | Self::Unexpected => false,
         }
     }
 }

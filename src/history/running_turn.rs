@@ -45,15 +45,17 @@ impl History {
         self.0.run(include_str!("save_progress.sql"), params).await.map(|_| ())
     }
 
-    /// Takes over a turn that has no reply and nobody at work on it; `false` when it is not to be had.
-    pub async fn reopen_turn(&self, turn: Uuid) -> Result<bool, HistoryError> {
+    /// Takes over a turn that has no reply and nobody at work on it, and returns the number of the new attempt; `None`
+    /// when it is not to be had.
+    pub async fn reopen_turn(&self, turn: Uuid) -> Result<Option<i32>, HistoryError> {
         let now = Timestamp::now();
         let params = &[
             (&turn as _, Type::UUID),
             (&now.utc() as _, Type::TIMESTAMPTZ),
             (&now.before(LOST_AFTER).utc() as _, Type::TIMESTAMPTZ),
         ];
-        Ok(self.0.run(include_str!("reopen_turn.sql"), params).await?.is_some())
+        let row = self.0.run(include_str!("reopen_turn.sql"), params).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// The turn that this repetition's key belongs to.

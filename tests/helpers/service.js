@@ -38,9 +38,10 @@ export async function newDatabase(template = "template_chat") {
 
 /**
  * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
- * binding; `database` is a URL, or a new database is made; `outbox` adds the queue.
+ * binding; `database` is a URL, or a new database is made; `outbox` adds the queue. `auditDatabase` is the
+ * database's own URL, if the Worker reaches it by another way.
  */
-export async function startService({ vars = {}, model, database, ai = true, outbox = false } = {}) {
+export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false } = {}) {
   database ??= await newDatabase();
   const logs = [];
   const workers = [
@@ -89,13 +90,13 @@ export async function startService({ vars = {}, model, database, ai = true, outb
   );
   await miniflare.ready;
   const url = (await miniflare.unsafeGetDirectURL("edge-chat")).href.replace(/\/$/, "");
-  const sql = postgres(database, { max: 2, onnotice: () => {}, idle_timeout: 5 });
-  return new Service(miniflare, url, sql, database, logs);
+  const sql = postgres(auditDatabase ?? database, { max: 2, onnotice: () => {}, idle_timeout: 5 });
+  return new Service({ miniflare, url, sql, database, auditDatabase: auditDatabase ?? database, logs });
 }
 
 class Service {
-  constructor(miniflare, url, sql, database, logs) {
-    Object.assign(this, { miniflare, url, sql, database, logs });
+  constructor(parts) {
+    Object.assign(this, parts);
   }
 
   async stop() {
