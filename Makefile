@@ -4,13 +4,14 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export WRANGLER_SEND_METRICS := false
 
-.PHONY: help setup dev db build test soak check llm clean
+.PHONY: help setup dev db build test test-pooler soak check llm clean
 
 help:
 	@echo "make dev     install what is missing and serve the chat on http://127.0.0.1:8787 (PORT=...)"
 	@echo "make db      start only the database, for a plain \`npx wrangler dev\` beside it"
 	@echo "make llm     serve a real small model on http://127.0.0.1:8080"
 	@echo "make test    run every test"
+	@echo "make test-pooler  the black-box tests with PgBouncer between the Worker and PostgreSQL"
 	@echo "make soak    nine minutes of random faults, or SOAK_SECONDS of them; nothing may be lost"
 	@echo "make check   formatting, lints, and what a deployment would upload"
 	@echo "make clean   remove everything that was built, installed or stored in this folder"
@@ -30,6 +31,9 @@ build: setup
 test: build
 	cargo test --quiet
 	node tests/run.js $(TESTS)
+
+test-pooler: build
+	TEST_POOLER=1 node tests/run.js $(TESTS)
 
 soak: build
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),540) node tests/run.js tests/faults.test.js --test-name-pattern=random

@@ -178,7 +178,9 @@ impl MessageService {
         let mut relay = Relay::new(&self.settings);
         let mut attempts = Vec::new();
         record.state = "not recorded";
-        let (recorded, mut reply) = self.begin(turn, &mut relay, outlet, text, &mut attempts, record).await?;
+        let begun = self.begin(turn, &mut relay, outlet, text, &mut attempts, record).await;
+        // What the model has said by now answers a message that is not recorded.
+        let (recorded, mut reply) = begun.inspect_err(|_| text.clear())?;
         match recorded {
             Recorded::Stored { is_new_user: true, .. } => {
                 log::info("✅ User created", turn.request_id, Created { turn: turn.new.id });

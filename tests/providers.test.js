@@ -47,6 +47,32 @@ test("the next provider takes over before the first token, whatever the first on
     }
   }));
 
+test("the last provider is asked once more if its error may pass, after the time it asks for", () =>
+  withService({ LLM_PROVIDERS: "workers-ai,openai" }, async (service) => {
+    const ask = async (...answers) => {
+      model.requests.length = 0;
+      const at = [];
+      model.reply = (reply, { path }) => {
+        if (path === "/workers-ai") return reply.status(500);
+        at.push(performance.now());
+        return answers.shift()(reply);
+      };
+      const { status } = await service.chat({ content: "Hi" });
+      return { status, asked: at.length, waited: at[1] - at[0] };
+    };
+    const say = (reply) => reply.say("Yes.");
+    assert.partialDeepStrictEqual(await ask((reply) => reply.status(500), say), { status: 200, asked: 2 });
+    assert.partialDeepStrictEqual(await ask((reply) => reply.cut(), say), { status: 200, asked: 2 });
+    const patient = await ask((reply) => reply.status(429, { "Retry-After": "1" }), say);
+    assert.partialDeepStrictEqual(patient, { status: 200, asked: 2 });
+    assert.ok(patient.waited >= 950, `${patient.waited} ms`);
+    // Two are enough; a visitor does not wait for a minute; and a wrong request stays wrong.
+    assert.partialDeepStrictEqual(await ask((reply) => reply.status(500), (reply) => reply.status(500)), { status: 503, asked: 2 });
+    assert.partialDeepStrictEqual(await ask((reply) => reply.status(429, { "Retry-After": "60" })), { status: 503, asked: 1 });
+    assert.partialDeepStrictEqual(await ask((reply) => reply.status(400)), { status: 503, asked: 1 });
+    assert.partialDeepStrictEqual(await ask((reply) => reply.say("")), { status: 503, asked: 1 });
+  }));
+
 test("a reply that begins with a space is a reply", () =>
   withService({ LLM_PROVIDERS: "openai,scripted" }, async (service) => {
     model.reply = async (reply) => {

@@ -176,7 +176,9 @@ test("health: what is missing", async () => {
     assert.equal(response.headers.get("retry-after"), "5");
     assert.match(await problem(response, 503, "storage_unavailable"), /try again soon/);
     await until(() => broken.logged("📩 Chat streaming message").length);
-    assert.deepEqual(broken.logged("❌ Error").map(({ error }) => error), ["the database refused the statement: SQLSTATE 3D000"]);
+    const [line, ...others] = broken.logged("❌ Error").map(({ error }) => error);
+    assert.match(line, /^the database refused the statement: SQLSTATE [0-9A-Z]{5}$/);
+    assert.deepEqual(others, []);
     assert.doesNotMatch(JSON.stringify(broken.logs), /no_such_database/);
   } finally {
     await broken.stop();

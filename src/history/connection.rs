@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
+use futures::future::{AbortHandle, abortable};
 use thiserror::Error;
 use tokio_postgres::{
     Client, Config, NoTls, Row,
@@ -70,14 +71,32 @@ pub struct Connection {
     hyperdrive: Hyperdrive,
     context: Rc<Context>,
     timeout: Duration,
-    client: RefCell<Option<Client>>,
+    session: RefCell<Option<Session>>,
+}
+
+/// An open connection. It ends in peace with its client; one that broke, or does not answer, is given up instead: waiting
+/// for its last answer would keep the whole event alive.
+struct Session {
+    client: Client,
+    task: AbortHandle,
+}
+
+/// Gives a session up unless it is told that all went well.
+struct GiveUp(Option<AbortHandle>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
 }
 
 impl Connection {
     /// Finds the binding; nothing is sent yet.
     pub fn new(env: &Env, context: &Rc<Context>, timeout: Duration) -> Result<Self, HistoryError> {
         let hyperdrive = env.hyperdrive(HYPERDRIVE)?;
-        Ok(Self { hyperdrive, context: Rc::clone(context), timeout, client: RefCell::new(None) })
+        Ok(Self { hyperdrive, context: Rc::clone(context), timeout, session: RefCell::new(None) })
     }
 
     /// Runs a statement and returns its row, if it gave one. After a transient error it is repeated once, on a fresh
@@ -90,21 +109,23 @@ impl Connection {
     }
 
     async fn attempt(&self, statement: &str, params: &[Param<'_>]) -> Result<Option<Row>, HistoryError> {
-        let client = self.client.take();
+        let kept = self.session.take();
         let work = async {
-            let client = match client.filter(|client| !client.is_closed()) {
-                Some(client) => client,
+            let session = match kept.filter(|session| !session.client.is_closed()) {
+                Some(session) => session,
                 None => self.connect().await?,
             };
-            let row = client.query_typed(statement, params).await?.into_iter().next();
+            let mut give_up = GiveUp(Some(session.task.clone()));
+            let row = session.client.query_typed(statement, params).await?.into_iter().next();
+            give_up.0 = None;
             // Only a connection that has just worked is kept.
-            self.client.replace(Some(client));
+            self.session.replace(Some(session));
             Ok(row)
         };
         timeout(self.timeout, work).await.unwrap_or(Err(HistoryError::Timeout))
     }
 
-    async fn connect(&self) -> Result<Client, HistoryError> {
+    async fn connect(&self) -> Result<Session, HistoryError> {
         let socket = self.hyperdrive.connect()?;
         let (client, connection) = Config::new()
             .user(self.hyperdrive.user())
@@ -112,10 +133,11 @@ impl Connection {
             .dbname(self.hyperdrive.database())
             .connect_raw(socket, NoTls)
             .await?;
+        let (connection, task) = abortable(connection);
         self.context.wait_until(async move {
             // A failure shows in the statement that waits for this connection.
             let _ = connection.await;
         });
-        Ok(client)
+        Ok(Session { client, task })
     }
 }

@@ -12,7 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use worker::Env;
+use uuid::Uuid;
+use worker::{Delay, Env};
 
 use crate::{
     agent::{Prompt, scripted},
@@ -34,9 +35,9 @@ pub enum ModelError {
     /// The request could not be sent, or the connection broke.
     #[error("the model cannot be reached: {0}")]
     Unreachable(String),
-    /// An HTTP status other than success.
+    /// An HTTP status other than success, and after how many seconds the model wants to be asked again.
     #[error("the model answered with status {0}")]
-    Status(u16),
+    Status(u16, Option<u64>),
     /// No text within `LLM_FIRST_TOKEN_TIMEOUT_MS`.
     #[error("the model said nothing in time")]
     FirstTokenTimeout,
@@ -71,7 +72,7 @@ impl ModelError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
-            Self::Status(_) => "status",
+            Self::Status(..) => "status",
             Self::FirstTokenTimeout => "first_token_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::InStream => "error_in_stream",
@@ -83,7 +84,22 @@ impl ModelError {
             Self::TooLong => "too_long",
         }
     }
+
+    /// How long to wait before the same model is asked once more; `None` when that would help nobody. Chance keeps the
+    /// visitors of a model that comes back from asking it all at once.
+    fn retry_delay(&self) -> Option<Duration> {
+        let wait = match self {
+            Self::Status(429 | 503, Some(seconds)) => Duration::from_secs(*seconds),
+            Self::Status(429 | 500.., _) | Self::Unreachable(_) => Duration::from_millis(200),
+            _ => return None,
+        };
+        let jitter = Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]));
+        (wait <= MAX_RETRY_DELAY).then_some(wait + jitter)
+    }
 }
+
+/// Longest time a visitor waits for a model that asks for patience.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 /// Tokens as the model counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -180,10 +196,14 @@ impl Models {
         &self.providers
     }
 
-    /// Asks one provider after the other until one has said something, which is appended to `text`. Those that failed
-    /// are added to `attempts`; when all did, there is no reply.
+    /// Asks one provider after the other until one has said something, which is appended to `text`; the last one twice,
+    /// if its error may pass. Those that failed are added to `attempts`; when all did, there is no reply.
     pub async fn ask(&self, prompt: &Prompt<'_>, text: &mut String, attempts: &mut Vec<Attempt>) -> Option<Reply> {
-        for provider in &self.providers {
+        let once_more = self.providers.last();
+        for (index, provider) in self.providers.iter().chain(once_more).enumerate() {
+            if index == self.providers.len() {
+                Delay::from(attempts.last().and_then(|attempt| attempt.error.retry_delay())?).await;
+            }
             let asked = Timestamp::now();
             let first = timeout(self.first_token_timeout, async {
                 let mut reply =

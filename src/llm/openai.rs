@@ -67,7 +67,10 @@ impl OpenAi {
         };
         match response.status_code() {
             200..300 => body.ok_or(ModelError::Empty),
-            status => Err(ModelError::Status(status)),
+            status => {
+                let retry_after = response.headers().get("Retry-After").ok().flatten();
+                Err(ModelError::Status(status, retry_after.and_then(|seconds| seconds.parse().ok())))
+            }
         }
     }
 

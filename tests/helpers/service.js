@@ -29,6 +29,11 @@ export function databaseUrl(name) {
   return url.href;
 }
 
+/** The URL by which a Worker reaches a database: with a pooler in between, if the tests run with one. */
+export function workerUrl(database) {
+  return Object.assign(new URL(database), process.env.TEST_POOLER_PORT && { port: process.env.TEST_POOLER_PORT }).href;
+}
+
 /** A new database: migrated, or like another one. */
 export async function newDatabase(template = "template_chat") {
   const name = `test_${randomUUID().replaceAll("-", "")}`;
@@ -43,6 +48,7 @@ export async function newDatabase(template = "template_chat") {
  */
 export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false } = {}) {
   database ??= await newDatabase();
+  const hyperdrive = auditDatabase ? database : workerUrl(database);
   const logs = [];
   const workers = [
     {
@@ -65,7 +71,7 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
         ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),
         ...vars,
       },
-      hyperdrives: { HYPERDRIVE: database },
+      hyperdrives: { HYPERDRIVE: hyperdrive },
       ...(model && ai && { serviceBindings: { AI: "ai" } }),
     },
   ];
