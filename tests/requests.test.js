@@ -177,7 +177,8 @@ test("health: what is missing", async () => {
     assert.match(await problem(response, 503, "storage_unavailable"), /try again soon/);
     await until(() => broken.logged("📩 Chat streaming message").length);
     const [line, ...others] = broken.logged("❌ Error").map(({ error }) => error);
-    assert.match(line, /^the database refused the statement: SQLSTATE [0-9A-Z]{5}$/);
+    // A pooler may look for the database for longer than we wait.
+    assert.match(line, /^the database (refused the statement: SQLSTATE [0-9A-Z]{5}|did not answer in time)$/);
     assert.deepEqual(others, []);
     assert.doesNotMatch(JSON.stringify(broken.logs), /no_such_database/);
   } finally {

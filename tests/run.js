@@ -1,7 +1,7 @@
 // Runs the black-box tests: starts one PostgreSQL for all of them, in a folder of its own, and stops it afterwards.
 // With TEST_POOLER=1 the Worker reaches it through PgBouncer in transaction mode, which is what Hyperdrive is like.
 // Arguments are passed on: `node tests/run.js tests/guide.test.js --test-name-pattern=John`.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createDatabase, die, freePort, isFree, leaveRoot, migrate, startPostgres } from "../scripts/postgres.js";
@@ -51,6 +51,9 @@ async function startPooler() {
     await server.stop();
     die("PgBouncer is missing (Debian: apt install pgbouncer)");
   }
+  // Before 1.21 PgBouncer knew nothing of prepared statements, and had no setting to switch them off.
+  const [, major, minor] = execFileSync(program, ["--version"], { encoding: "utf8" }).match(/(\d+)\.(\d+)/);
+  const knowsPreparedStatements = Number(major) > 1 || Number(minor) >= 21;
   const [upstream, port] = [new URL(url("postgres")), String(await freePort())];
   writeFileSync(`${directory}-pooler.ini`, `
 [databases]
@@ -61,7 +64,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
-max_prepared_statements = 0
+${knowsPreparedStatements ? "max_prepared_statements = 0" : ""}
 default_pool_size = 10
 max_client_conn = 2000
 log_connections = 0
@@ -71,5 +74,9 @@ log_pooler_errors = 0
   const process = spawn(program, ["--quiet", `${directory}-pooler.ini`], { stdio: "inherit" });
   for (let tries = 0; (await isFree(Number(port))) && tries < 100; tries += 1) await new Promise((resolve) => setTimeout(resolve, 50));
   rmSync(`${directory}-pooler.ini`);
+  if (await isFree(Number(port))) {
+    await server.stop();
+    die("PgBouncer does not start; the lines above say why");
+  }
   return { process, port };
 }
