@@ -11,9 +11,9 @@ use crate::{
     history::{History, TurnState},
     live::LiveReply,
     llm::ModelError,
-    message_service::Outlet,
     relay::{Relay, Wake},
     settings::Settings,
+    turn::Outlet,
 };
 
 /// Pause between two looks at a reply that is written in this isolate.

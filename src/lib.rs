@@ -23,6 +23,7 @@ pub mod relay;
 pub mod router;
 pub mod settings;
 pub mod sse;
+pub mod turn;
 pub mod visitor;
 
 use worker::{Context, Env, MessageBatch, Request, Response};

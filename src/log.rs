@@ -4,7 +4,11 @@ use serde::Serialize;
 use uuid::Uuid;
 use worker::{console_error, console_log};
 
-use crate::{error::Error, history::HistoryError, llm::Attempt};
+use crate::{
+    error::Error,
+    history::HistoryError,
+    llm::{Attempt, Usage},
+};
 
 #[derive(Serialize)]
 struct Line<'a, F> {
@@ -66,4 +70,60 @@ pub fn not_delivered(turn: Uuid, error: &HistoryError) {
         "{}",
         serde_json::json!({"message": "❌ Error", "code": "not_delivered", "turn": turn, "error": error.to_string()})
     );
+}
+
+/// What the log says about a turn.
+#[derive(Default, Serialize)]
+pub struct Record {
+    /// The turn.
+    pub turn: Uuid,
+    /// How it ended.
+    pub state: &'static str,
+    /// Who wrote the reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'static str>,
+    /// Size of the message.
+    pub bytes_in: usize,
+    /// Size of the reply.
+    pub bytes_out: usize,
+    /// Milliseconds from the request to the recorded message,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded_ms: Option<u64>,
+    /// to the first text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_text_ms: Option<u64>,
+    /// and to the end.
+    pub total_ms: u64,
+    /// How many pieces the reply came in.
+    pub pieces: usize,
+    /// Whether the visitor left before its end.
+    pub left: bool,
+    /// Whether the turn goes to PostgreSQL by the outbox.
+    pub queued: bool,
+}
+
+/// A user who was created with a turn.
+#[derive(Serialize)]
+pub struct Created {
+    /// The turn.
+    pub turn: Uuid,
+}
+
+/// What `DEBUG` adds to it.
+#[derive(Serialize)]
+pub struct Detail<'a> {
+    /// The turn.
+    pub turn: Uuid,
+    /// How many URLs of each kind came with the message.
+    pub media_urls: usize,
+    /// See `media_urls`.
+    pub audio_urls: usize,
+    /// Which model wrote the reply.
+    pub model: Option<&'a str>,
+    /// Why it stopped, in its own words.
+    pub finish_reason: Option<&'a str>,
+    /// What it counted.
+    pub usage: Option<Usage>,
+    /// Milliseconds that the end of the turn took to record.
+    pub close_ms: u64,
 }

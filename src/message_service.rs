@@ -4,82 +4,28 @@
 //! message is recorded; record the reply; only then say that it is complete. The turn is a task of its own that a
 //! visitor who leaves does not stop. What PostgreSQL cannot take goes to the outbox.
 
-use std::{pin::pin, rc::Rc, task::Context, task::Poll};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+};
 
 use futures::future::{Either, select};
-use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
-    agent::{HistoryMessage, Prompt, given_name},
-    chat_request::ChatRequest,
+    agent::{HistoryMessage, Prompt},
     clock::Timestamp,
     error::Error,
     follow::follow,
     history::{ClosedTurn, History, HistoryError, NewTurn, OpenedTurn, TurnState},
-    idempotency_key::IdempotencyKey,
     live::LiveWriter,
-    llm::{Attempt, ModelError, Models, Reply, Usage},
-    log,
+    llm::{Attempt, ModelError, Models, Reply},
+    log::{self, Created, Detail, Record},
     outbox::{Entry, Outbox},
     relay::{Relay, Wake},
     router::Call,
     settings::Settings,
-    visitor::Visitor,
+    turn::{Outlet, Turn},
 };
-
-/// A message that came in, and who sent it.
-pub struct Turn {
-    /// What is recorded of it.
-    pub new: NewTurn,
-    /// Id of the request that brought it.
-    pub request_id: Uuid,
-    /// Which attempt at a reply this is, from 1.
-    attempt: i32,
-    visitor: Visitor,
-}
-
-impl Turn {
-    /// A turn that begins with this message.
-    pub fn new(call: &Call, visitor: Visitor, message: ChatRequest, key: Option<IdempotencyKey>) -> Self {
-        let received = call.received;
-        let new = NewTurn {
-            id: received.message_id(),
-            user_row: received.message_id(),
-            phone_number: visitor.phone_number(),
-            name: given_name(&message.content),
-            // Whoever only names a user is shown nothing of that user's.
-            ticket: visitor.has_session().then(Uuid::new_v4),
-            message,
-            received,
-            key,
-        };
-        Self { new, request_id: call.request_id, attempt: 1, visitor }
-    }
-}
-
-/// Where a reply goes.
-pub trait Outlet {
-    /// What the log calls a turn with this outlet.
-    const LOG_MESSAGE: &'static str;
-    /// Whether somebody watches the reply being written.
-    const IS_STREAM: bool;
-
-    /// The reply belongs to this turn after all.
-    fn belongs_to(&mut self, _turn: Uuid) {}
-
-    /// Shows the reply so far.
-    fn show(&mut self, _reply: &str) {}
-
-    /// Keeps the connection open in a silence.
-    fn bridge(&mut self, _reply: &str) {}
-
-    /// Ready once nobody is there to see the reply.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Shows what is left of the reply and ends it, with what went wrong if anything did.
-    fn end(self, reply: &str, error: Option<&Error>);
-}
 
 /// Takes turns for one request.
 pub struct MessageService {
@@ -89,47 +35,6 @@ pub struct MessageService {
     pub history: History,
     models: Models,
     outbox: Outbox,
-}
-
-/// What the log says about a turn.
-#[derive(Default, Serialize)]
-pub struct Record {
-    turn: Uuid,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<&'static str>,
-    bytes_in: usize,
-    bytes_out: usize,
-    /// Milliseconds from the request to the recorded message, the first text, and the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recorded_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_text_ms: Option<u64>,
-    total_ms: u64,
-    /// How many pieces the reply came in.
-    pieces: usize,
-    /// Whether the visitor left before its end.
-    left: bool,
-    /// Whether the turn goes to PostgreSQL by the outbox.
-    queued: bool,
-}
-
-#[derive(Serialize)]
-struct Created {
-    turn: Uuid,
-}
-
-/// What `DEBUG` adds to it.
-#[derive(Serialize)]
-struct Detail<'a> {
-    turn: Uuid,
-    media_urls: usize,
-    audio_urls: usize,
-    model: Option<&'a str>,
-    finish_reason: Option<&'a str>,
-    usage: Option<Usage>,
-    /// Milliseconds that the end of the turn took to record.
-    close_ms: u64,
 }
 
 /// What became of a message that was to be recorded.
@@ -302,7 +207,7 @@ impl MessageService {
     /// Waits for the model's first text and keeps the connection open meanwhile.
     async fn first_text<O: Outlet>(
         &self,
-        mut ask: std::pin::Pin<&mut impl Future<Output = Option<Reply>>>,
+        mut ask: Pin<&mut impl Future<Output = Option<Reply>>>,
         relay: &mut Relay,
         outlet: &mut O,
     ) -> Result<Reply, Option<ModelError>> {

@@ -8,7 +8,7 @@ use std::{
 
 use worker::Delay;
 
-use crate::{clock::Timestamp, history::SIGN_OF_LIFE, llm::ModelError, message_service::Outlet, settings::Settings};
+use crate::{clock::Timestamp, history::SIGN_OF_LIFE, llm::ModelError, settings::Settings, turn::Outlet};
 
 /// How often progress is saved once the visitor has left.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(700);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use worker::Response;
 
 use super::{Responder, take_turn};
-use crate::{error::Error, js::ClientGone, message_service::Outlet, router::Call};
+use crate::{error::Error, js::ClientGone, router::Call, turn::Outlet};
 
 /// See the module.
 pub async fn post(call: Call) -> Result<Response, Error> {

@@ -12,8 +12,9 @@ use crate::{
     error::Error,
     idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey},
     js::ByteReader,
-    message_service::{MessageService, Outlet, Turn},
+    message_service::MessageService,
     router::Call,
+    turn::{Outlet, Turn},
     visitor::{SESSION_HEADER, TICKET_HEADER, Visitor},
 };
 

@@ -24,9 +24,9 @@ use crate::{
     history::History,
     js::{BytePipe, ClientGone, describe},
     log,
-    message_service::Outlet,
     router::Call,
     sse::{COMMENT, EventEncoder, Seen},
+    turn::Outlet,
     visitor::Visitor,
 };
 

@@ -1,0 +1,64 @@
+//! A turn of the conversation: the message that came in, and where the reply to it goes.
+
+use std::task::{Context, Poll};
+
+use uuid::Uuid;
+
+use crate::{
+    agent::given_name, chat_request::ChatRequest, error::Error, history::NewTurn, idempotency_key::IdempotencyKey,
+    router::Call, visitor::Visitor,
+};
+
+/// A message that came in, and who sent it.
+pub struct Turn {
+    /// What is recorded of it.
+    pub new: NewTurn,
+    /// Id of the request that brought it.
+    pub request_id: Uuid,
+    /// Which attempt at a reply this is, from 1.
+    pub attempt: i32,
+    /// Who sent it.
+    pub visitor: Visitor,
+}
+
+impl Turn {
+    /// A turn that begins with this message.
+    pub fn new(call: &Call, visitor: Visitor, message: ChatRequest, key: Option<IdempotencyKey>) -> Self {
+        let received = call.received;
+        let new = NewTurn {
+            id: received.message_id(),
+            user_row: received.message_id(),
+            phone_number: visitor.phone_number(),
+            name: given_name(&message.content),
+            // Whoever only names a user is shown nothing of that user's.
+            ticket: visitor.has_session().then(Uuid::new_v4),
+            message,
+            received,
+            key,
+        };
+        Self { new, request_id: call.request_id, attempt: 1, visitor }
+    }
+}
+
+/// Where a reply goes.
+pub trait Outlet {
+    /// What the log calls a turn with this outlet.
+    const LOG_MESSAGE: &'static str;
+    /// Whether somebody watches the reply being written.
+    const IS_STREAM: bool;
+
+    /// The reply belongs to this turn after all.
+    fn belongs_to(&mut self, _turn: Uuid) {}
+
+    /// Shows the reply so far.
+    fn show(&mut self, _reply: &str) {}
+
+    /// Keeps the connection open in a silence.
+    fn bridge(&mut self, _reply: &str) {}
+
+    /// Ready once nobody is there to see the reply.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Shows what is left of the reply and ends it, with what went wrong if anything did.
+    fn end(self, reply: &str, error: Option<&Error>);
+}
