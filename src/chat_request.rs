@@ -178,6 +178,7 @@ mod tests {
         let request = parse(r#"{"content":"a","media_urls":null,"user_id":null,"extra":{"b":[1]}}"#).unwrap();
         assert_eq!(request.media_urls, Vec::<String>::new());
         assert!(parse(r#"{"audio_urls":["http://a.test/b.mp3"]}"#).is_ok());
+        assert!(parse(r#"{"media_urls":["https://bücher.example/ü.jpg", "https://مثال.إختبار/"]}"#).is_ok());
     }
 
     #[test]
