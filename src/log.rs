@@ -59,6 +59,11 @@ fn fault(request_id: Uuid, fields: Fault) {
     }
 }
 
+/// Logs why a turn goes to the outbox.
+pub fn queued(turn: Uuid, error: &HistoryError) {
+    undelivered("queued", turn, error);
+}
+
 /// Logs a turn that came to PostgreSQL by the outbox.
 pub fn delivered(turn: Uuid) {
     console_log!("{}", serde_json::json!({"message": "📬 Turn delivered", "turn": turn}));
@@ -66,10 +71,12 @@ pub fn delivered(turn: Uuid) {
 
 /// Logs a turn in the outbox that PostgreSQL did not take.
 pub fn not_delivered(turn: Uuid, error: &HistoryError) {
-    console_error!(
-        "{}",
-        serde_json::json!({"message": "❌ Error", "code": "not_delivered", "turn": turn, "error": error.to_string()})
-    );
+    undelivered("not_delivered", turn, error);
+}
+
+fn undelivered(code: &str, turn: Uuid, error: &HistoryError) {
+    let line = serde_json::json!({"message": "❌ Error", "code": code, "turn": turn, "error": error.to_string()});
+    console_error!("{line}");
 }
 
 /// What the log says about a turn.

@@ -185,7 +185,10 @@ impl MessageService {
         match self.history.open_turn(new, earlier).await {
             Ok(OpenedTurn::New { is_new_user, history }) => Ok(Recorded::Stored { is_new_user, history }),
             Ok(OpenedTurn::Repeated) => Ok(Recorded::Repeated),
-            Err(_) if self.outbox.send(&Entry { opened: new.clone(), closed: None }).await => Ok(Recorded::Queued),
+            Err(error) if self.outbox.send(&Entry { opened: new.clone(), closed: None }).await => {
+                log::queued(new.id, &error);
+                Ok(Recorded::Queued)
+            }
             Err(error) => Err(error),
         }
     }
@@ -322,8 +325,11 @@ impl MessageService {
             log::info("🔎 Turn detail", turn.request_id, detail);
         }
         let Err(error) = stored else { return Ok(()) };
-        record.queued = true;
+        let was_queued = std::mem::replace(&mut record.queued, true);
         if self.outbox.send(&Entry { opened: turn.new.clone(), closed: Some(closed) }).await {
+            if !was_queued {
+                log::queued(turn.new.id, &error);
+            }
             return Ok(());
         }
         record.state = "reply not recorded";

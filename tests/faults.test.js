@@ -139,6 +139,7 @@ test("a visitor leaves while the database is down", async () => {
   await readEvents(response).next();
   abort.abort();
   await until(() => service.logged("📩 Chat streaming message").some(({ queued, state }) => queued && state === "complete"));
+  assert.ok(service.logged("❌ Error").some(({ code, error }) => code === "queued" && error === "the connection to the database failed"));
   await assertNothingLost([{ user_id, content, outcome: "complete", reply: replyTo(content) }]);
 });
 
