@@ -19,6 +19,8 @@ CREATE TABLE messages (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT NOW()
 );
 
+CREATE INDEX messages_user_id_created_at_idx ON messages (user_id, created_at);
+
 -- One row for each message that a visitor sent through the website.
 CREATE TABLE chat_turns (
     -- The turn's id: the visitor's message.
@@ -45,7 +47,13 @@ CREATE TABLE chat_turns (
     -- Opens the reply once to a page that has no session at hand.
     ticket UUID UNIQUE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    finished_at TIMESTAMP WITH TIME ZONE
+    finished_at TIMESTAMP WITH TIME ZONE,
+    -- Whether the visitor proved who they are: only such turns are ever shown or put before a model.
+    is_proven BOOLEAN NOT NULL DEFAULT false,
+    -- Whether the visitor wants no more of a running reply.
+    is_stopped BOOLEAN NOT NULL DEFAULT false,
+    -- Tokens that the budgets were charged for it: a reservation while it runs.
+    charged INTEGER NOT NULL DEFAULT 0
 );
 
 -- A visitor's newest turns.
@@ -70,4 +78,22 @@ CREATE TABLE chat_attachments (
     position INTEGER NOT NULL,
     url TEXT NOT NULL,
     PRIMARY KEY (message_id, kind, position)
+);
+
+-- Tokens that were spent or are reserved, by day (UTC).
+CREATE TABLE chat_budgets (
+    day DATE NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('visitor', 'ip', 'total')),
+    -- The user's row (with 'unproven ' before it for those who only name the user), a pseudonym of the address that is
+    -- another one each day, or nothing.
+    key TEXT NOT NULL,
+    tokens BIGINT NOT NULL,
+    PRIMARY KEY (day, scope, key)
+);
+
+-- Visitors who had everything erased: what is still on its way to the database is not stored any more.
+CREATE TABLE chat_erasures (
+    -- SHA-256 of users.phone_number.
+    visitor BYTEA PRIMARY KEY,
+    erased_at TIMESTAMP WITH TIME ZONE NOT NULL
 );

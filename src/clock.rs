@@ -22,6 +22,11 @@ impl Timestamp {
         Self(js_sys::Date::now() as u64)
     }
 
+    /// Whole seconds since 1970.
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// Milliseconds from `earlier` to this moment; 0 if it is not earlier.
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -31,6 +31,11 @@ impl IdempotencyKey {
         if fits { Ok(Self(key)) } else { Err(IdempotencyKeyError) }
     }
 
+    /// The same key of somebody who only names a user: none that the user could have chosen.
+    pub fn of_unproven(self) -> Self {
+        Self(format!("\n{}", self.0))
+    }
+
     /// The key itself.
     pub fn as_str(&self) -> &str {
         &self.0

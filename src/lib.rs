@@ -5,6 +5,7 @@
 //! [`message_service`]: record the message ([`history`]), ask the [`agent`]'s model ([`llm`]), stream, record the reply.
 
 pub mod agent;
+pub mod budget;
 pub mod chat_request;
 pub mod clock;
 pub mod cors;
@@ -13,20 +14,26 @@ pub mod error;
 pub mod follow;
 pub mod history;
 pub mod idempotency_key;
+pub mod identity;
 pub mod js;
+pub mod jws;
 pub mod live;
 pub mod llm;
 pub mod log;
 pub mod message_service;
 pub mod outbox;
+pub mod rate_limit;
 pub mod relay;
+pub mod retention;
 pub mod router;
+pub mod session;
 pub mod settings;
 pub mod sse;
 pub mod turn;
+pub mod turnstile;
 pub mod visitor;
 
-use worker::{Context, Env, MessageBatch, Request, Response};
+use worker::{Context, Env, MessageBatch, Request, Response, ScheduleContext, ScheduledEvent};
 use worker_macros::event;
 
 #[event(start)]
@@ -43,4 +50,9 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
 async fn queue(batch: MessageBatch<String>, env: Env, context: Context) -> worker::Result<()> {
     outbox::deliver(batch, env, context).await;
     Ok(())
+}
+
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    retention::tidy_up(&env, context).await;
 }

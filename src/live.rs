@@ -3,7 +3,11 @@
 //!
 //! Only plain text is shared: a socket or a promise must never serve two requests.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 use uuid::Uuid;
 
@@ -13,12 +17,20 @@ thread_local!(static REPLIES: RefCell<HashMap<Uuid, Rc<LiveReply>>> = RefCell::d
 #[derive(Default)]
 pub struct LiveReply {
     text: RefCell<String>,
+    is_stopped: Cell<bool>,
 }
 
 impl LiveReply {
     /// The reply to this message, if it is being written in this isolate.
     pub fn find(turn: Uuid) -> Option<Rc<Self>> {
         REPLIES.with_borrow(|replies| replies.get(&turn).cloned())
+    }
+
+    /// Asks its writer to end it, if it is being written in this isolate.
+    pub fn stop(turn: Uuid) {
+        if let Some(reply) = Self::find(turn) {
+            reply.is_stopped.set(true);
+        }
     }
 
     /// Runs `read` on the reply so far.
@@ -47,6 +59,11 @@ impl LiveWriter {
         if let Some(news) = reply.get(text.len()..) {
             text.push_str(news);
         }
+    }
+
+    /// Whether the visitor wants no more of it.
+    pub fn is_stopped(&self) -> bool {
+        self.reply.is_stopped.get()
     }
 }
 

@@ -6,7 +6,7 @@ use worker::{console_error, console_log};
 
 use crate::{
     error::Error,
-    history::HistoryError,
+    history::{Forgotten, HistoryError},
     llm::{Attempt, Usage},
 };
 
@@ -72,6 +72,20 @@ pub fn delivered(turn: Uuid) {
 /// Logs a turn in the outbox that PostgreSQL did not take.
 pub fn not_delivered(turn: Uuid, error: &HistoryError) {
     undelivered("not_delivered", turn, error);
+}
+
+/// Logs what the day's tidying-up deleted.
+pub fn tidied_up(forgotten: Forgotten) {
+    console_log!(
+        "{}",
+        serde_json::json!({"message": "🧹 Tidied up", "messages": forgotten.messages, "users": forgotten.users})
+    );
+}
+
+/// Logs that the day's tidying-up failed; the next day's does its work as well.
+pub fn not_tidied_up(error: &Error) {
+    let line = serde_json::json!({"message": "❌ Error", "code": "not_tidied_up", "error": error.to_string()});
+    console_error!("{line}");
 }
 
 fn undelivered(code: &str, turn: Uuid, error: &HistoryError) {

@@ -7,16 +7,18 @@
 use std::{
     pin::{Pin, pin},
     rc::Rc,
+    task::Poll,
 };
 
 use futures::future::{Either, select};
 
 use crate::{
-    agent::{HistoryMessage, Prompt},
+    agent::{HistoryMessage, Prompt, out_of_budget},
+    budget::Reservation,
     clock::Timestamp,
     error::Error,
     follow::follow,
-    history::{ClosedTurn, History, HistoryError, NewTurn, OpenedTurn, TurnState},
+    history::{ClosedTurn, Earlier, History, HistoryError, OpenedTurn, TurnState},
     live::LiveWriter,
     llm::{Attempt, ModelError, Models, Reply},
     log::{self, Created, Detail, Record},
@@ -40,7 +42,7 @@ pub struct MessageService {
 /// What became of a message that was to be recorded.
 enum Recorded {
     /// It stands in PostgreSQL.
-    Stored { is_new_user: bool, history: Vec<HistoryMessage> },
+    Stored { is_new_user: bool, is_paid: bool, history: Vec<HistoryMessage> },
     /// It is on its way there.
     Queued,
     /// It had been recorded before, with the same key.
@@ -87,10 +89,17 @@ impl MessageService {
         // What the model has said by now answers a message that is not recorded.
         let (recorded, mut reply) = begun.inspect_err(|_| text.clear())?;
         match recorded {
-            Recorded::Stored { is_new_user: true, .. } => {
-                log::info("✅ User created", turn.request_id, Created { turn: turn.new.id });
+            Recorded::Stored { is_new_user, is_paid, .. } => {
+                if is_new_user {
+                    log::info("✅ User created", turn.request_id, Created { turn: turn.new.id });
+                }
+                if !is_paid {
+                    text.clear();
+                    attempts.clear();
+                    turn.reservation.iter().for_each(Reservation::note_refusal);
+                    reply = Ok(Reply::recite(out_of_budget(&self.settings.clinic_name), O::IS_STREAM));
+                }
             }
-            Recorded::Stored { .. } => {}
             Recorded::Queued => record.queued = true,
             Recorded::Repeated => {
                 text.clear();
@@ -129,7 +138,8 @@ impl MessageService {
         }
     }
 
-    /// Records the message and asks the model. The model waits for the database only if it is to see what stands there.
+    /// Records the message and asks the model. The model waits for the database only if it is to see what stands there,
+    /// or if the budgets were spent a while ago.
     async fn begin<O: Outlet>(
         &self,
         turn: &Turn,
@@ -139,18 +149,19 @@ impl MessageService {
         attempts: &mut Vec<Attempt>,
         record: &mut Record,
     ) -> Result<(Recorded, Result<Reply, Option<ModelError>>), Error> {
-        let earlier = if turn.visitor.may_read_history() { self.settings.history_messages } else { 0 };
+        let (messages, chars) = (self.settings.history_messages, self.settings.history_chars);
+        let earlier = turn.visitor.reader().map_or(Earlier::default(), |_| Earlier { messages, chars });
         let mut recording = pin!(async {
-            let recorded = self.record(&turn.new, earlier).await;
+            let recorded = self.record(turn, earlier).await;
             record.recorded_ms = Some(Timestamp::now().millis_since(turn.new.received));
             recorded
         });
-        if earlier > 0 {
+        if earlier.messages > 0 || turn.reservation.as_ref().is_some_and(Reservation::was_refused) {
             let mut recorded = recording.await?;
             let history = match &mut recorded {
-                Recorded::Stored { history, .. } => std::mem::take(history),
+                Recorded::Stored { is_paid: true, history, .. } => std::mem::take(history),
                 Recorded::Queued => Vec::new(),
-                Recorded::Repeated => return Ok((recorded, Err(None))),
+                Recorded::Stored { is_paid: false, .. } | Recorded::Repeated => return Ok((recorded, Err(None))),
             };
             let prompt = self.prompt::<O>(turn, history);
             let reply = self.first_text(pin!(self.models.ask(&prompt, text, attempts)), relay, outlet).await;
@@ -161,7 +172,7 @@ impl MessageService {
         match select(recording.as_mut(), ask).await {
             Either::Left((recorded, ask)) => match recorded? {
                 // Whatever the model has begun to say is not wanted.
-                Recorded::Repeated => Ok((Recorded::Repeated, Err(None))),
+                recorded @ (Recorded::Repeated | Recorded::Stored { is_paid: false, .. }) => Ok((recorded, Err(None))),
                 recorded => Ok((recorded, self.first_text(ask, relay, outlet).await)),
             },
             Either::Right((reply, _)) => Ok((recording.await?, reply.ok_or(None))),
@@ -181,10 +192,14 @@ impl MessageService {
     }
 
     /// Records the message in PostgreSQL, or else in the outbox.
-    async fn record(&self, new: &NewTurn, earlier: u32) -> Result<Recorded, HistoryError> {
-        match self.history.open_turn(new, earlier).await {
-            Ok(OpenedTurn::New { is_new_user, history }) => Ok(Recorded::Stored { is_new_user, history }),
+    async fn record(&self, turn: &Turn, earlier: Earlier) -> Result<Recorded, HistoryError> {
+        let new = &turn.new;
+        match self.history.open_turn(new, earlier, turn.reservation.as_ref()).await {
+            Ok(OpenedTurn::New { is_new_user, is_paid, history }) => {
+                Ok(Recorded::Stored { is_new_user, is_paid, history })
+            }
             Ok(OpenedTurn::Repeated) => Ok(Recorded::Repeated),
+            Err(HistoryError::Erased) => Err(HistoryError::Erased),
             Err(error) if self.outbox.send(&Entry { opened: new.clone(), closed: None }).await => {
                 log::queued(new.id, &error);
                 Ok(Recorded::Queued)
@@ -194,7 +209,8 @@ impl MessageService {
     }
 
     /// The message was recorded before, with the same key. Whoever sent it then may have seen no reply: if there is none
-    /// and nobody is writing one, this request does. Says whether it does.
+    /// and nobody is writing one, this request does. Says whether it does; if not, there is a reply to read, for those who
+    /// may.
     async fn take_over<O: Outlet>(&self, turn: &mut Turn, outlet: &mut O) -> Result<bool, Error> {
         let repeated = self.history.repeated_turn(&turn.new).await?.ok_or(HistoryError::Unexpected)?;
         if !repeated.is_same_message {
@@ -203,7 +219,11 @@ impl MessageService {
         turn.new.id = repeated.id;
         outlet.belongs_to(repeated.id);
         let attempt = self.history.reopen_turn(repeated.id).await?;
-        turn.attempt = attempt.unwrap_or(turn.attempt);
+        match attempt {
+            Some(attempt) => turn.attempt = attempt,
+            None if !turn.visitor.is_proven() => return Err(Error::AlreadyReceived),
+            None => {}
+        }
         Ok(attempt.is_some())
     }
 
@@ -245,11 +265,13 @@ impl MessageService {
                 let (id, progress) = (turn.new.id, text.clone());
                 saving = Some(Box::pin(async move { self.history.save_progress(id, &progress).await }));
             }
+            let mut is_stopped = live.is_stopped();
             let wake = relay.wake(outlet, |cx| {
-                if saving.as_mut().is_some_and(|saving| saving.as_mut().poll(cx).is_ready()) {
+                if let Some(Poll::Ready(saved)) = saving.as_mut().map(|saving| saving.as_mut().poll(cx)) {
                     saving = None;
+                    is_stopped |= saved.unwrap_or_default();
                 }
-                reply.poll_read(cx, text)
+                if is_stopped { Poll::Ready(Err(ModelError::Stopped)) } else { reply.poll_read(cx, text) }
             });
             let outcome = match wake.await {
                 Wake::Ready(outcome) => {
@@ -309,6 +331,9 @@ impl MessageService {
             finish_reason: summary.and_then(|summary| summary.finish_reason.clone()),
             usage: summary.and_then(|summary| summary.usage),
             error: fault.map(|fault| fault.code().to_owned()),
+            charge: turn.reservation.as_ref().map(|reservation| {
+                reservation.settle(reply.map(|reply| reply.kind), summary.and_then(|summary| summary.usage), text.len())
+            }),
         };
         // A message that went to the outbox would not be found in PostgreSQL.
         let stored = if record.queued { Err(HistoryError::Unexpected) } else { self.history.close_turn(&closed).await };

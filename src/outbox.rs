@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::{
     clock::Timestamp,
-    history::{ClosedTurn, History, HistoryError, NewTurn, OpenedTurn, TurnState},
+    history::{ClosedTurn, Earlier, History, HistoryError, NewTurn, OpenedTurn, TurnState},
     log, router,
     settings::OUTBOX,
 };
@@ -54,7 +54,8 @@ pub async fn deliver(batch: MessageBatch<String>, env: Env, context: Context) {
         };
         let turn = entry.map(|entry| entry.opened.id).unwrap_or_default();
         match outcome {
-            Ok(()) => {
+            // What was erased meanwhile is gone.
+            Ok(()) | Err(HistoryError::Erased) => {
                 log::delivered(turn);
                 message.ack();
             }
@@ -76,7 +77,7 @@ fn retry_delay(waited_millis: u64) -> u32 {
 }
 
 async fn store(history: &History, entry: &Entry) -> Result<(), HistoryError> {
-    match (history.open_turn(&entry.opened, 0).await?, &entry.closed) {
+    match (history.open_turn(&entry.opened, Earlier::default(), None).await?, &entry.closed) {
         (OpenedTurn::New { .. }, Some(closed)) => history.close_turn(closed).await,
         (OpenedTurn::New { .. }, None) => Ok(()),
         (OpenedTurn::Repeated, Some(closed)) if !closed.reply.is_empty() => {

@@ -8,9 +8,9 @@ use worker::{Context, Env, Headers, Method, Request, Response};
 use crate::{
     clock::Timestamp,
     cors::{ALLOWED_HEADERS, EXPOSED_HEADERS, Grant, PREFLIGHT_MAX_AGE},
-    endpoints::{chat, health, stream},
+    endpoints::{chat, health, history, me, session, stream},
     error::Error,
-    log,
+    log, rate_limit,
     settings::{Settings, SettingsError},
 };
 
@@ -31,12 +31,24 @@ pub struct Call {
     pub request_id: Uuid,
     /// When it came.
     pub received: Timestamp,
+    /// Who has connected; see [`rate_limit::client_address`].
+    pub address: Option<String>,
+}
+
+impl Call {
+    /// Whether it came by HTTPS; plain http is for localhost.
+    pub fn is_secure(&self) -> bool {
+        self.request.inner().url().starts_with("https:")
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Endpoint {
     Chat,
     Stream,
+    History,
+    Me,
+    Session,
     Health,
 }
 
@@ -46,6 +58,9 @@ impl Endpoint {
         match path.strip_suffix('/').unwrap_or(path) {
             "/chat" => Some(Self::Chat),
             "/chat/stream" => Some(Self::Stream),
+            "/chat/history" => Some(Self::History),
+            "/chat/me" => Some(Self::Me),
+            "/chat/session" => Some(Self::Session),
             "/health" => Some(Self::Health),
             _ => None,
         }
@@ -54,17 +69,34 @@ impl Endpoint {
     const fn methods(self) -> &'static str {
         match self {
             Self::Chat => "POST, OPTIONS",
-            Self::Stream => "GET, POST, OPTIONS",
+            Self::Stream => "GET, POST, DELETE, OPTIONS",
+            Self::History => "GET, OPTIONS",
+            Self::Me => "GET, DELETE, OPTIONS",
+            Self::Session => "POST, DELETE, OPTIONS",
             Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 
+    /// Whether monitors call it, and not only pages.
+    const fn is_for_programs(self) -> bool {
+        matches!(self, Self::Health)
+    }
+
     async fn run(self, call: Call) -> Result<Response, Error> {
+        if call.request.method() == Method::Options {
+            return Ok(preflight(self)?);
+        }
+        rate_limit::count_address(&call.env, call.address.as_deref()).await?;
         match (self, call.request.method()) {
-            (_, Method::Options) => Ok(preflight(self)?),
             (Self::Chat, Method::Post) => chat::post(call).await,
             (Self::Stream, Method::Post) => stream::post(call).await,
             (Self::Stream, Method::Get) => stream::get(call).await,
+            (Self::Stream, Method::Delete) => stream::delete(call).await,
+            (Self::History, Method::Get) => history::get(call).await,
+            (Self::Me, Method::Get) => me::get(call).await,
+            (Self::Me, Method::Delete) => me::delete(call).await,
+            (Self::Session, Method::Post) => session::post(call).await,
+            (Self::Session, Method::Delete) => session::delete(call),
             (Self::Health, Method::Get | Method::Head) => health::get(call).await,
             _ => Err(Error::MethodNotAllowed(self.methods())),
         }
@@ -75,17 +107,14 @@ impl Endpoint {
 pub async fn handle(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let received = Timestamp::now();
     let request_id = received.message_id();
+    let is_secure = request.inner().url().starts_with("https:");
     let (grant, outcome) = match settings(&env) {
         Ok(settings) => {
             let origin = request.headers().get("Origin")?;
             let grant = settings.allowed_origins.grant(origin.as_deref(), request.inner().url().as_str());
-            let endpoint = Endpoint::at(&request.path()).ok_or(Error::NotFound);
-            let call = Call { request, env, context: Rc::new(context), settings, request_id, received };
-            let outcome = match endpoint {
-                _ if grant == Grant::Refused => Err(Error::ForbiddenOrigin),
-                Ok(endpoint) => endpoint.run(call).await,
-                Err(error) => Err(error),
-            };
+            let address = rate_limit::client_address(&request);
+            let call = Call { request, env, context: Rc::new(context), settings, request_id, received, address };
+            let outcome = if grant == Grant::Refused { Err(Error::ForbiddenOrigin) } else { route(call, origin).await };
             (grant, outcome)
         }
         // Nobody can say who may read this answer; there is nothing of anybody in it.
@@ -100,18 +129,49 @@ pub async fn handle(request: Request, env: Env, context: Context) -> worker::Res
             error.to_response(request_id, None)?
         }
     };
-    finish(response.headers_mut(), &grant, request_id)?;
+    finish(response.headers_mut(), &grant, request_id, is_secure)?;
     Ok(response)
 }
 
+async fn route(call: Call, origin: Option<String>) -> Result<Response, Error> {
+    let endpoint = Endpoint::at(&call.request.path()).ok_or(Error::NotFound)?;
+    // Whoever reads wrangler.toml could sign in as anybody.
+    if call.settings.sessions.are_for_development() && call.is_secure() {
+        let problem = "is the one of wrangler.toml: set your own with `wrangler secret put SESSION_KEYS`".to_owned();
+        return Err(SettingsError { name: "SESSION_KEYS", problem }.into());
+    }
+    if call.settings.is_origin_required && origin.is_none() && !endpoint.is_for_programs() {
+        // Browsers leave out the origin when a page of the same site reads.
+        let fetch_site = call.request.headers().get("Sec-Fetch-Site")?;
+        if call.request.method() != Method::Get || fetch_site.as_deref() != Some("same-origin") {
+            return Err(Error::OriginRequired);
+        }
+    }
+    endpoint.run(call).await
+}
+
+/// No answer is a page: nothing in it may run, be framed, be guessed to be something else, or be loaded by a site that
+/// was not granted it.
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
 /// Adds what every answer has.
-fn finish(headers: &Headers, grant: &Grant, request_id: Uuid) -> worker::Result<()> {
+fn finish(headers: &Headers, grant: &Grant, request_id: Uuid, is_secure: bool) -> worker::Result<()> {
     headers.set(REQUEST_ID_HEADER, &request_id.to_string())?;
+    for (name, value) in SECURITY_HEADERS {
+        headers.set(name, value)?;
+    }
+    if is_secure {
+        headers.set("Strict-Transport-Security", "max-age=31536000")?;
+    }
     headers.append("Vary", "Origin")?;
     if !headers.has("Cache-Control")? {
         headers.set("Cache-Control", "no-store")?;
     }
-    headers.set("X-Content-Type-Options", "nosniff")?;
     match grant {
         Grant::NotNeeded | Grant::Refused => return Ok(()),
         Grant::Anyone => headers.set("Access-Control-Allow-Origin", "*")?,

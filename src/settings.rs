@@ -8,7 +8,9 @@ use std::{fmt, rc::Rc, str::FromStr, time::Duration};
 use thiserror::Error;
 use url::Url;
 
-use crate::{agent::instructions, cors::AllowedOrigins};
+use crate::{
+    agent::instructions, budget::Budgets, cors::AllowedOrigins, identity::IdentityPolicy, jws::Key, session::Sessions,
+};
 
 /// Binding of the Hyperdrive configuration that leads to PostgreSQL.
 pub const HYPERDRIVE: &str = "HYPERDRIVE";
@@ -17,9 +19,13 @@ pub const AI: &str = "AI";
 
 /// Binding of the queue that takes what PostgreSQL cannot take at the moment; without it such messages are refused.
 pub const OUTBOX: &str = "OUTBOX";
+/// Binding of the rate limiter that counts requests by address; without it they are not counted.
+pub const IP_RATE_LIMITER: &str = "IP_RATE_LIMITER";
+/// Binding of the rate limiter that counts messages by visitor; without it they are not counted.
+pub const VISITOR_RATE_LIMITER: &str = "VISITOR_RATE_LIMITER";
 
 /// Every variable that [`Settings::read`] looks up, for the documentation's test.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 31] = [
     "ASSISTANT_NAME",
     "CLINIC_NAME",
     "LLM_PROVIDERS",
@@ -31,8 +37,22 @@ pub const NAMES: [&str; 17] = [
     "LLM_IDLE_TIMEOUT_MS",
     "LLM_MAX_TOKENS",
     "CHAT_HISTORY_MESSAGES",
+    "CHAT_HISTORY_CHARS",
+    "MAX_MESSAGE_CHARS",
     "PASS_MEDIA_TO_MODEL",
     "ALLOWED_ORIGINS",
+    "REQUESTS_WITHOUT_ORIGIN",
+    "SITE",
+    "SESSION_KEYS",
+    "SESSION_DAYS",
+    "IDENTITY",
+    "IDENTITY_SECRETS",
+    "DAILY_TOKENS_PER_VISITOR",
+    "DAILY_TOKENS_PER_IP",
+    "DAILY_TOKENS",
+    "TURNSTILE_SECRET_KEY",
+    "TURNSTILE_URL",
+    "RETENTION_DAYS",
     "DATABASE_TIMEOUT_MS",
     "HEARTBEAT_MS",
     "DISCONNECT_GRACE_MS",
@@ -93,6 +113,15 @@ pub struct OpenAiSettings {
     pub model: String,
 }
 
+/// Where and how Cloudflare Turnstile's tokens are verified.
+#[derive(Clone, Debug)]
+pub struct TurnstileSettings {
+    /// `TURNSTILE_SECRET_KEY`.
+    pub secret: Secret,
+    /// `TURNSTILE_URL`.
+    pub url: Url,
+}
+
 /// A value that never shows in debug output.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -133,10 +162,26 @@ pub struct Settings {
     pub max_tokens: u32,
     /// How many earlier messages the model sees. 0 is the guide's "no session memory for chat".
     pub history_messages: u32,
+    /// How much of those, in characters; the oldest are left out first.
+    pub history_chars: u32,
+    /// Longest message, in characters.
+    pub max_message_chars: usize,
     /// How media and audio URLs reach the model.
     pub pass_media: PassMedia,
     /// Sites whose pages may call this service.
     pub allowed_origins: AllowedOrigins,
+    /// Whether requests that name no origin, as programs send them, are refused.
+    pub is_origin_required: bool,
+    /// Session tokens.
+    pub sessions: Sessions,
+    /// How users are told apart.
+    pub identity: IdentityPolicy,
+    /// How many tokens of the models a day has.
+    pub budgets: Budgets,
+    /// The check that a first message comes from a person.
+    pub turnstile: Option<TurnstileSettings>,
+    /// After how many days messages are deleted; 0 keeps them.
+    pub retention_days: u32,
     /// Longest wait for one statement, connection included.
     pub database_timeout: Duration,
     /// Silence on a stream after which a comment is sent.
@@ -166,13 +211,48 @@ impl Settings {
             idle_timeout: vars.millis("LLM_IDLE_TIMEOUT_MS", 20_000, 100)?,
             max_tokens: vars.number("LLM_MAX_TOKENS", 800, 1, 100_000)?,
             history_messages: vars.number("CHAT_HISTORY_MESSAGES", 0, 0, 100)?,
-            pass_media: parse_pass_media(&vars.text("PASS_MEDIA_TO_MODEL", "text"))?,
+            history_chars: vars.number("CHAT_HISTORY_CHARS", 12_000, 100, 1_000_000)?,
+            max_message_chars: vars.number("MAX_MESSAGE_CHARS", 8_000, 1, 65_536)?,
+            pass_media: vars.choice(
+                "PASS_MEDIA_TO_MODEL",
+                &[("text", PassMedia::Text), ("off", PassMedia::Off), ("image", PassMedia::Image)],
+            )?,
             allowed_origins: AllowedOrigins::parse(&vars.text("ALLOWED_ORIGINS", "*"))
                 .map_err(|problem| SettingsError { name: "ALLOWED_ORIGINS", problem })?,
+            is_origin_required: vars.choice("REQUESTS_WITHOUT_ORIGIN", &[("allow", false), ("refuse", true)])?,
+            sessions: Sessions::new(
+                &vars.text("SESSION_KEYS", ""),
+                vars.text("SITE", "default"),
+                vars.number("SESSION_DAYS", 30, 1, 400)?,
+            )
+            .map_err(|problem| SettingsError { name: "SESSION_KEYS", problem })?,
+            identity: IdentityPolicy {
+                is_proof_required: vars.choice("IDENTITY", &[("open", false), ("verified", true)])?,
+                secrets: parse_identity_secrets(&vars.text("IDENTITY_SECRETS", ""))?,
+            },
+            budgets: Budgets {
+                visitor: vars.number("DAILY_TOKENS_PER_VISITOR", 100_000, 0, MAX_TOKENS)?,
+                ip: vars.number("DAILY_TOKENS_PER_IP", 500_000, 0, MAX_TOKENS)?,
+                total: vars.number("DAILY_TOKENS", 0, 0, MAX_TOKENS)?,
+            },
+            turnstile: read_turnstile(&vars)?,
+            retention_days: vars.number("RETENTION_DAYS", 0, 0, 36_500)?,
             database_timeout: vars.millis("DATABASE_TIMEOUT_MS", 5_000, 100)?,
             heartbeat: vars.millis("HEARTBEAT_MS", 15_000, 100)?,
             disconnect_grace: vars.millis("DISCONNECT_GRACE_MS", 25_000, 100)?,
-            debug: parse_bool(&vars.text("DEBUG", "false"))?,
+            debug: vars.choice(
+                "DEBUG",
+                &[
+                    ("false", false),
+                    ("true", true),
+                    ("0", false),
+                    ("1", true),
+                    ("no", false),
+                    ("yes", true),
+                    ("off", false),
+                    ("on", true),
+                ],
+            )?,
         })
     }
 }
@@ -201,6 +281,16 @@ impl<F: Fn(&str) -> Option<String>> Vars<'_, F> {
             Ok(number) if number >= least && number <= most => Ok(number),
             _ => Err(SettingsError { name, problem: format!("must be a whole number from {least} to {most}") }),
         }
+    }
+
+    /// One of these words, in any case; the first one is the default.
+    fn choice<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Result<T, SettingsError> {
+        let value = self.get(name);
+        let is_chosen = |word: &str| value.as_ref().is_none_or(|value| value.eq_ignore_ascii_case(word));
+        words.iter().find(|(word, _)| is_chosen(word)).map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            SettingsError { name, problem: format!("must be one of {}", words.join(", ")) }
+        })
     }
 
     fn millis(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, SettingsError> {
@@ -241,21 +331,25 @@ fn read_openai<F: Fn(&str) -> Option<String>>(vars: &Vars<'_, F>) -> Result<Open
     Ok(OpenAiSettings { completions_url, api_key: vars.get("OPENAI_API_KEY").map(Secret), model })
 }
 
-fn parse_pass_media(value: &str) -> Result<PassMedia, SettingsError> {
-    match value {
-        "off" => Ok(PassMedia::Off),
-        "text" => Ok(PassMedia::Text),
-        "image" => Ok(PassMedia::Image),
-        _ => Err(SettingsError { name: "PASS_MEDIA_TO_MODEL", problem: "must be off, text or image".to_owned() }),
+/// Largest budget: more than anybody pays for, and far from what the database's numbers hold.
+const MAX_TOKENS: i64 = 1_000_000_000_000;
+
+fn parse_identity_secrets(list: &str) -> Result<Vec<Key>, SettingsError> {
+    let secrets: Vec<&str> = list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
+    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 16) {
+        let problem = "must be one or two secrets of at least 16 bytes, separated by a comma".to_owned();
+        return Err(SettingsError { name: "IDENTITY_SECRETS", problem });
     }
+    Ok(secrets.into_iter().filter_map(Key::new).collect())
 }
 
-fn parse_bool(value: &str) -> Result<bool, SettingsError> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err(SettingsError { name: "DEBUG", problem: "must be true or false".to_owned() }),
-    }
+fn read_turnstile<F: Fn(&str) -> Option<String>>(
+    vars: &Vars<'_, F>,
+) -> Result<Option<TurnstileSettings>, SettingsError> {
+    let url = vars.text("TURNSTILE_URL", "https://challenges.cloudflare.com/turnstile/v0/siteverify");
+    let url =
+        Url::parse(&url).map_err(|_| SettingsError { name: "TURNSTILE_URL", problem: "must be a URL".to_owned() })?;
+    Ok(vars.get("TURNSTILE_SECRET_KEY").map(|secret| TurnstileSettings { secret: Secret(secret), url }))
 }
 
 #[cfg(test)]
@@ -264,8 +358,11 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "a:0123456789abcdef0123456789abcdef";
+
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::read(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        let given = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::read(|name| given(name).or_else(|| (name == "SESSION_KEYS").then(|| KEY.to_owned())))
     }
 
     #[test]
@@ -286,6 +383,7 @@ mod tests {
             match name {
                 "LLM_PROVIDERS" => Some("openai".to_owned()),
                 "OPENAI_MODEL" => Some("m".to_owned()),
+                "SESSION_KEYS" => Some(KEY.to_owned()),
                 _ => None,
             }
         });
@@ -321,6 +419,14 @@ mod tests {
             ("PASS_MEDIA_TO_MODEL", "maybe"),
             ("ALLOWED_ORIGINS", "example.com"),
             ("DEBUG", "perhaps"),
+            ("IDENTITY", "closed"),
+            ("IDENTITY_SECRETS", "too short"),
+            ("REQUESTS_WITHOUT_ORIGIN", "maybe"),
+            ("SESSION_KEYS", "a:too-short"),
+            ("SESSION_DAYS", "0"),
+            ("DAILY_TOKENS", "-5"),
+            ("TURNSTILE_URL", "challenges"),
+            ("RETENTION_DAYS", "soon"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!(error.name, name);

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use uuid::Uuid;
 
 use crate::{
-    agent::given_name, chat_request::ChatRequest, error::Error, history::NewTurn, idempotency_key::IdempotencyKey,
-    router::Call, visitor::Visitor,
+    agent::given_name, budget::Reservation, chat_request::ChatRequest, error::Error, history::NewTurn,
+    idempotency_key::IdempotencyKey, router::Call, visitor::Visitor,
 };
 
 /// A message that came in, and who sent it.
@@ -19,24 +19,28 @@ pub struct Turn {
     pub attempt: i32,
     /// Who sent it.
     pub visitor: Visitor,
+    /// What its reply may cost, if the deployment has budgets.
+    pub reservation: Option<Reservation>,
 }
 
 impl Turn {
     /// A turn that begins with this message.
     pub fn new(call: &Call, visitor: Visitor, message: ChatRequest, key: Option<IdempotencyKey>) -> Self {
         let received = call.received;
+        let reservation = Reservation::new(call, &visitor, &message.content);
         let new = NewTurn {
             id: received.message_id(),
             user_row: received.message_id(),
             phone_number: visitor.phone_number(),
             name: given_name(&message.content),
             // Whoever only names a user is shown nothing of that user's.
-            ticket: visitor.has_session().then(Uuid::new_v4),
+            ticket: visitor.is_proven().then(Uuid::new_v4),
+            is_proven: visitor.is_proven(),
             message,
             received,
-            key,
+            key: if visitor.is_proven() { key } else { key.map(IdempotencyKey::of_unproven) },
         };
-        Self { new, request_id: call.request_id, attempt: 1, visitor }
+        Self { new, request_id: call.request_id, attempt: 1, visitor, reservation }
     }
 }
 

@@ -73,7 +73,8 @@ test("204 when there is nothing left to show", async () => {
   const [turn] = await service.turns();
   for (const headers of [
     {},
-    { "X-Chat-Token": randomUUID() },
+    { "X-Chat-Token": (await service.fetch("/chat/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" })).headers.get("x-chat-token") },
+    { Cookie: "edge_chat=nonsense" },
     { ...token, "Last-Event-ID": `${turn.incoming_id}.end` },
   ]) {
     assert.deepEqual(await listen(headers), { status: 204, body: "" });

@@ -35,7 +35,7 @@ test("the exact shape of a stream", async () => {
   goOn();
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/event-stream; charset=utf-8");
-  assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
+  assert.equal(response.headers.get("cache-control"), "no-cache, no-store, no-transform");
   assert.equal(response.headers.get("x-accel-buffering"), "no");
   const time = String.raw`"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00"`;
   assert.match(await response.text(), new RegExp(

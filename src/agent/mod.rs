@@ -6,3 +6,4 @@ pub mod scripted;
 
 pub use name::given_name;
 pub use prompt::{HistoryMessage, Message, Prompt, instructions};
+pub use scripted::out_of_budget;

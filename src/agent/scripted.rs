@@ -101,6 +101,15 @@ const CONSENT: [&str; 11] =
     ["yes", "yeah", "yep", "sure", "ok", "okay", "of course", "that's fine", "that is fine", "i agree", "go ahead"];
 const REFUSAL: [&str; 6] = ["no", "nope", "no thanks", "no thank you", "i do not agree", "i don't agree"];
 
+/// What a visitor is told when the day's tokens are spent.
+pub fn out_of_budget(clinic: &str) -> String {
+    format!(
+        "Thank you for your message! I've answered as many messages as I can for today. Your message is saved for the team \
+         at {clinic}; please write again tomorrow, and I'll gladly go on from here. If this may be an emergency, please \
+         call your local emergency number now (112 in Türkiye and Europe, 911 in the United States)."
+    )
+}
+
 /// The scripted reply. The same prompt always gives the same reply.
 pub fn answer(prompt: &Prompt<'_>) -> String {
     let Prompt { assistant, clinic, .. } = prompt;

@@ -2,20 +2,28 @@
 
 pub mod chat;
 pub mod health;
+pub mod history;
+pub mod me;
+pub mod session;
 pub mod stream;
 
 use futures::channel::oneshot;
-use worker::{Request, Response};
+use url::Url;
+use worker::{Headers, Request, Response};
 
 use crate::{
-    chat_request::{ChatRequest, MAX_BODY_BYTES, UserId},
+    chat_request::{ChatRequest, MAX_BODY_BYTES},
     error::Error,
     idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey},
+    identity::{self, Credentials, Identified, Unidentified},
     js::ByteReader,
     message_service::MessageService,
+    rate_limit,
     router::Call,
+    session::Subject,
     turn::{Outlet, Turn},
-    visitor::{SESSION_HEADER, TICKET_HEADER, Visitor},
+    turnstile,
+    visitor::{SESSION_HEADER, TICKET_HEADER, set_cookie},
 };
 
 /// Sends the one response of a request from the task that takes its turn.
@@ -29,10 +37,10 @@ async fn take_turn<O: Outlet + 'static>(
 ) -> Result<Response, Error> {
     let key = call.request.headers().get(IDEMPOTENCY_KEY_HEADER)?;
     let key = key.as_deref().map(IdempotencyKey::parse).transpose()?;
-    let message = parse(&mut call.request).await?;
-    let visitor = identify(&call.request, message.user_id.clone())?;
-    let is_secure = call.request.inner().url().starts_with("https:");
-    let (session, cookie) = (visitor.session_header(), visitor.set_cookie(is_secure));
+    let body = read_json(&mut call.request).await?;
+    let (message, credentials) = ChatRequest::parse(&body, call.settings.max_message_chars)?;
+    let Identified { visitor, issue, .. } = admit(&call, &credentials).await?;
+    rate_limit::count_visitor(&call.env, &visitor).await?;
 
     let service = MessageService::new(&call)?;
     let turn = Turn::new(&call, visitor, message, key);
@@ -42,24 +50,69 @@ async fn take_turn<O: Outlet + 'static>(
     call.context.wait_until(service.handle_incoming_chat_message(turn, outlet));
     let response = received(responded).await?;
 
-    let headers = response.headers();
-    if let Some(session) = session {
-        headers.set(SESSION_HEADER, &session)?;
-    }
-    if let Some(cookie) = cookie {
-        headers.append("Set-Cookie", &cookie)?;
+    if let Some(subject) = issue {
+        issue_session(&call, &subject, response.headers())?;
     }
     if let Some(ticket) = ticket.filter(|_| response.status_code() == 200) {
-        headers.set(TICKET_HEADER, &ticket.to_string())?;
+        response.headers().set(TICKET_HEADER, &ticket.to_string())?;
     }
     Ok(response)
 }
 
-/// Who sends this request.
-fn identify(request: &Request, user_id: Option<UserId>) -> Result<Visitor, Error> {
-    let headers = request.headers();
+/// Who sends this request, if that is somebody who may.
+async fn admit(call: &Call, credentials: &Credentials) -> Result<Identified, Error> {
+    let identified = identify(call, credentials)?;
+    if let Some(settings) = call.settings.turnstile.as_ref().filter(|_| identified.is_first_contact) {
+        turnstile::verify(settings, credentials.turnstile_token.as_deref()).await?;
+    }
+    Ok(identified)
+}
+
+fn identify(call: &Call, credentials: &Credentials) -> Result<Identified, Error> {
+    let headers = call.request.headers();
     let (header, cookies) = (headers.get(SESSION_HEADER)?, headers.get("Cookie")?);
-    Ok(Visitor::identify(user_id, header.as_deref(), cookies.as_deref()))
+    let (settings, now) = (&call.settings, call.received);
+    let (policy, sessions) = (&settings.identity, &settings.sessions);
+    identity::identify(credentials, header.as_deref(), cookies.as_deref(), policy, sessions, now)
+        .map_err(|error: Unidentified| error.into())
+}
+
+/// Whose conversation this request reads; it has no body that could prove anything.
+fn reader(call: &Call) -> Result<Option<Subject>, Error> {
+    Ok(identify(call, &Credentials::default())?.visitor.reader().cloned())
+}
+
+/// Gives the visitor a new session token, by header and by cookie.
+fn issue_session(call: &Call, subject: &Subject, headers: &Headers) -> Result<(), Error> {
+    let sessions = &call.settings.sessions;
+    let token = sessions.issue(subject, call.received);
+    headers.set(SESSION_HEADER, &token)?;
+    headers.append("Set-Cookie", &set_cookie(&token, sessions.life(), call.is_secure()))?;
+    Ok(())
+}
+
+/// 204, and the browser forgets the session.
+fn end_session(call: &Call) -> Result<Response, Error> {
+    let response = no_content()?;
+    response.headers().append("Set-Cookie", &set_cookie("", 0, call.is_secure()))?;
+    Ok(response)
+}
+
+fn no_content() -> Result<Response, Error> {
+    Ok(Response::empty()?.with_status(204))
+}
+
+/// The value of a parameter in the request's URL.
+fn query(call: &Call, name: &str) -> Option<String> {
+    let url = Url::parse(&call.request.inner().url()).ok()?;
+    url.query_pairs().find_map(|(found, value)| (found == name).then(|| value.into_owned()))
+}
+
+/// JSON that the database made.
+fn json(text: String) -> Result<Response, Error> {
+    let headers = Headers::new();
+    headers.set("Content-Type", "application/json")?;
+    Ok(Response::from_bytes(text.into_bytes())?.with_headers(headers))
 }
 
 /// The response, once the task that works on it has sent it.
@@ -68,8 +121,8 @@ async fn received(responded: oneshot::Receiver<worker::Result<Response>>) -> Res
     Ok(response?)
 }
 
-/// Reads and parses the body; one that is too large is not read to its end.
-async fn parse(request: &mut Request) -> Result<ChatRequest, Error> {
+/// Reads a JSON body; one that is too large is not read to its end.
+async fn read_json(request: &mut Request) -> Result<Vec<u8>, Error> {
     let content_type = request.headers().get("Content-Type")?.unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
@@ -88,5 +141,5 @@ async fn parse(request: &mut Request) -> Result<ChatRequest, Error> {
             }
         }
     }
-    Ok(ChatRequest::parse(&body)?)
+    Ok(body)
 }

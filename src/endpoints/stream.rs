@@ -5,29 +5,31 @@
 //!
 //! `GET /chat/stream`: the visitor's newest reply in the same events, live or stored, from behind `Last-Event-ID`; or the
 //! one that `?ticket=` opens. 204 when there is nothing left to show: to anything else `EventSource` would come back for
-//! ever.
+//! ever. 401 when the session is not valid.
+//!
+//! `DELETE /chat/stream`: ends the visitor's running reply. 204, whether there is one or not; what was written of it is
+//! kept as partial.
 
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
 use serde::Serialize;
-use url::Url;
 use uuid::Uuid;
 use web_sys::ReadableStream;
 use worker::{Headers, Response, ResponseBody};
 
-use super::{Responder, identify, take_turn};
+use super::{Responder, no_content, query, reader, take_turn};
 use crate::{
     clock::Timestamp,
     error::Error,
     follow::follow,
     history::History,
     js::{BytePipe, ClientGone, describe},
+    live::LiveReply,
     log,
     router::Call,
     sse::{COMMENT, EventEncoder, Seen},
     turn::Outlet,
-    visitor::Visitor,
 };
 
 /// See the module.
@@ -40,14 +42,15 @@ pub async fn post(call: Call) -> Result<Response, Error> {
 pub async fn get(call: Call) -> Result<Response, Error> {
     let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
     let seen = call.request.headers().get("Last-Event-ID")?.and_then(|id| Seen::parse(&id));
-    let turn = match (ticket(call.request.inner().url().as_str()), identify(&call.request, None)?) {
-        (Some(ticket), _) => history.redeem_ticket(ticket).await?,
-        (None, visitor @ Visitor::Returning(_)) => history.newest_turn(&visitor.phone_number()).await?,
-        (None, _) => None,
+    let ticket = query(&call, "ticket").map(|ticket| Uuid::try_parse(&ticket).unwrap_or_default());
+    let turn = match (ticket, reader(&call)?) {
+        (Some(ticket), reader) => history.redeem_ticket(ticket, reader.as_ref()).await?,
+        (None, Some(reader)) => history.newest_turn(&reader).await?,
+        (None, None) => None,
     };
     let seen = seen.filter(|seen| Some(seen.turn) == turn);
     let (Some(turn), Some(from)) = (turn, seen.map_or(Some(0), |seen| seen.bytes)) else {
-        return Ok(Response::empty()?.with_status(204));
+        return no_content();
     };
 
     let (respond, responded) = oneshot::channel();
@@ -70,9 +73,21 @@ struct Followed {
     bytes_out: usize,
 }
 
-fn ticket(url: &str) -> Option<Uuid> {
-    let url = Url::parse(url).ok()?;
-    url.query_pairs().find_map(|(name, value)| (name == "ticket").then(|| Uuid::try_parse(&value).unwrap_or_default()))
+/// See the module.
+pub async fn delete(call: Call) -> Result<Response, Error> {
+    let reader = reader(&call)?.ok_or(Error::NoSession)?;
+    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    if let Some(turn) = history.stop_turn(&reader).await? {
+        // Elsewhere it ends when its progress is next saved.
+        LiveReply::stop(turn);
+        log::info("⏹️ Chat stream stopped", call.request_id, Stopped { turn });
+    }
+    no_content()
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    turn: Uuid,
 }
 
 /// Sends events. The response starts with the first of them, so that what fails before has a status of its own.
@@ -154,7 +169,7 @@ impl Outlet for Events {
 fn event_stream(readable: ReadableStream) -> worker::Result<Response> {
     let headers = Headers::new();
     headers.set("Content-Type", "text/event-stream; charset=utf-8")?;
-    headers.set("Cache-Control", "no-cache, no-transform")?;
+    headers.set("Cache-Control", "no-cache, no-store, no-transform")?;
     headers.set("X-Accel-Buffering", "no")?;
     Ok(Response::from_body(ResponseBody::Stream(readable))?.with_headers(headers))
 }

@@ -5,14 +5,14 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use futures::future::{AbortHandle, abortable};
+use futures::future::{AbortHandle, LocalBoxFuture, abortable};
 use thiserror::Error;
 use tokio_postgres::{
     Client, Config, NoTls, Row,
     error::SqlState,
     types::{ToSql, Type},
 };
-use worker::{Context, Env, Hyperdrive};
+use worker::{Context, Env, Hyperdrive, ScheduleContext};
 
 use crate::{js::timeout, settings::HYPERDRIVE};
 
@@ -34,6 +34,9 @@ pub enum HistoryError {
     /// Somebody is at work on the turn; a later try will see what became of it.
     #[error("the turn is being worked on")]
     Busy,
+    /// The visitor had everything erased after they wrote this.
+    #[error("the visitor is erased")]
+    Erased,
     /// An answer of another shape than the statement's.
     #[error("the database gave an unexpected answer")]
     Unexpected,
@@ -45,11 +48,11 @@ impl HistoryError {
         match self {
             Self::Connection(_) | Self::Timeout => true,
             Self::Refused(state) => {
-                // Connection exceptions, a row that a twin of this statement made, serialization failures and deadlocks,
-                // too many connections, shutdowns and restarts.
-                ["08", "23505", "40", "53", "57P"].iter().any(|class| state.code().starts_with(class))
+                // Connection exceptions, a row that somebody else has just deleted or made, serialization failures and
+                // deadlocks, too many connections, shutdowns and restarts.
+                ["08", "23503", "23505", "40", "53", "57P"].iter().any(|class| state.code().starts_with(class))
             }
-            Self::Binding(_) | Self::Busy | Self::Unexpected => false,
+            Self::Binding(_) | Self::Busy | Self::Erased | Self::Unexpected => false,
         }
     }
 }
@@ -66,10 +69,33 @@ impl From<tokio_postgres::Error> for HistoryError {
 /// A statement's parameter and its type.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// What a connection's task is kept alive by.
+pub enum Lifetime {
+    /// A request, or a batch of the queue.
+    Request(Rc<Context>),
+    /// A cron trigger.
+    Schedule(ScheduleContext),
+}
+
+impl From<&Rc<Context>> for Lifetime {
+    fn from(context: &Rc<Context>) -> Self {
+        Self::Request(Rc::clone(context))
+    }
+}
+
+impl Lifetime {
+    fn wait_until(&self, task: LocalBoxFuture<'static, ()>) {
+        match self {
+            Self::Request(context) => context.wait_until(task),
+            Self::Schedule(context) => context.wait_until(task),
+        }
+    }
+}
+
 /// Connects when it is first needed and keeps the connection for the next statement.
 pub struct Connection {
     hyperdrive: Hyperdrive,
-    context: Rc<Context>,
+    lifetime: Lifetime,
     timeout: Duration,
     session: RefCell<Option<Session>>,
 }
@@ -94,9 +120,9 @@ impl Drop for GiveUp {
 
 impl Connection {
     /// Finds the binding; nothing is sent yet.
-    pub fn new(env: &Env, context: &Rc<Context>, timeout: Duration) -> Result<Self, HistoryError> {
+    pub fn new(env: &Env, lifetime: Lifetime, timeout: Duration) -> Result<Self, HistoryError> {
         let hyperdrive = env.hyperdrive(HYPERDRIVE)?;
-        Ok(Self { hyperdrive, context: Rc::clone(context), timeout, session: RefCell::new(None) })
+        Ok(Self { hyperdrive, lifetime, timeout, session: RefCell::new(None) })
     }
 
     /// Runs a statement and returns its row, if it gave one. After a transient error it is repeated once, on a fresh
@@ -134,10 +160,10 @@ impl Connection {
             .connect_raw(socket, NoTls)
             .await?;
         let (connection, task) = abortable(connection);
-        self.context.wait_until(async move {
+        self.lifetime.wait_until(Box::pin(async move {
             // A failure shows in the statement that waits for this connection.
             let _ = connection.await;
-        });
+        }));
         Ok(Session { client, task })
     }
 }

@@ -2,26 +2,30 @@
 
 mod close_turn;
 mod connection;
+mod conversation;
 mod open_turn;
 mod running_turn;
+mod tidy_up;
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
-use worker::{Context, Env};
+use worker::Env;
 
 pub use close_turn::{ClosedTurn, TurnState};
 use connection::Connection;
-pub use connection::HistoryError;
-pub use open_turn::{NewTurn, OpenedTurn};
+pub use connection::{HistoryError, Lifetime};
+pub use conversation::Erased;
+pub use open_turn::{Earlier, NewTurn, OpenedTurn};
 pub use running_turn::{RepeatedTurn, SIGN_OF_LIFE, WatchedTurn};
+pub use tidy_up::Forgotten;
 
 /// The history of all visitors, seen through one connection.
 pub struct History(Connection);
 
 impl History {
     /// Finds the database; nothing is sent yet.
-    pub fn new(env: &Env, context: &Rc<Context>, timeout: Duration) -> Result<Self, HistoryError> {
-        Connection::new(env, context, timeout).map(Self)
+    pub fn new(env: &Env, lifetime: impl Into<Lifetime>, timeout: Duration) -> Result<Self, HistoryError> {
+        Connection::new(env, lifetime.into(), timeout).map(Self)
     }
 
     /// Whether the database answers and has this service's tables.

@@ -2,5 +2,5 @@
 -- $1 text phone_number
 SELECT chat_turns.incoming_id
 FROM users JOIN chat_turns ON chat_turns.user_id = users.id
-WHERE users.phone_number = $1
+WHERE users.phone_number = $1 AND is_proven
 ORDER BY chat_turns.created_at DESC, chat_turns.incoming_id DESC LIMIT 1

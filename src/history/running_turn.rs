@@ -7,7 +7,7 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{History, HistoryError, NewTurn, TurnState};
-use crate::{clock::Timestamp, idempotency_key::IdempotencyKey};
+use crate::{clock::Timestamp, idempotency_key::IdempotencyKey, session::Subject};
 
 /// A running turn without a sign of life for this long has lost its Worker. A turn at work gives one every
 /// [`SIGN_OF_LIFE`].
@@ -38,11 +38,17 @@ pub struct RepeatedTurn {
 }
 
 impl History {
-    /// Saves what there is of a running reply.
-    pub async fn save_progress(&self, turn: Uuid, reply: &str) -> Result<(), HistoryError> {
+    /// Saves what there is of a running reply, and says whether its visitor wants no more of it.
+    pub async fn save_progress(&self, turn: Uuid, reply: &str) -> Result<bool, HistoryError> {
         let params =
             &[(&turn as _, Type::UUID), (&reply as _, Type::TEXT), (&Timestamp::now().utc() as _, Type::TIMESTAMPTZ)];
-        self.0.run(include_str!("save_progress.sql"), params).await.map(|_| ())
+        let row = self.0.run(include_str!("save_progress.sql"), params).await?;
+        Ok(row.is_some_and(|row| row.try_get(0).unwrap_or_default()))
+    }
+
+    /// Asks for the end of a visitor's running reply, and returns its turn; `None` if nothing is running.
+    pub async fn stop_turn(&self, visitor: &Subject) -> Result<Option<Uuid>, HistoryError> {
+        first_id(self.0.run(include_str!("stop_turn.sql"), &[(&visitor.phone_number(), Type::TEXT)]).await?)
     }
 
     /// Takes over a turn that has no reply and nobody at work on it, and returns the number of the new attempt; `None`
@@ -81,18 +87,18 @@ impl History {
     }
 
     /// A visitor's newest turn.
-    pub async fn newest_turn(&self, phone_number: &str) -> Result<Option<Uuid>, HistoryError> {
-        first_id(self.0.run(include_str!("newest_turn.sql"), &[(&phone_number, Type::TEXT)]).await?)
+    pub async fn newest_turn(&self, visitor: &Subject) -> Result<Option<Uuid>, HistoryError> {
+        first_id(self.0.run(include_str!("newest_turn.sql"), &[(&visitor.phone_number(), Type::TEXT)]).await?)
     }
 
-    /// The turn that a ticket opens; the ticket is used up by it.
-    pub async fn redeem_ticket(&self, ticket: Uuid) -> Result<Option<Uuid>, HistoryError> {
-        let oldest = Timestamp::now().before(TICKET_LIFE).utc();
-        first_id(
-            self.0
-                .run(include_str!("redeem_ticket.sql"), &[(&ticket, Type::UUID), (&oldest, Type::TIMESTAMPTZ)])
-                .await?,
-        )
+    /// The turn that a ticket opens; the ticket is used up by it. Whoever has a session only opens their own.
+    pub async fn redeem_ticket(&self, ticket: Uuid, by: Option<&Subject>) -> Result<Option<Uuid>, HistoryError> {
+        let params = &[
+            (&ticket as _, Type::UUID),
+            (&Timestamp::now().before(TICKET_LIFE).utc() as _, Type::TIMESTAMPTZ),
+            (&by.map(Subject::phone_number) as _, Type::TEXT),
+        ];
+        first_id(self.0.run(include_str!("redeem_ticket.sql"), params).await?)
     }
 
     /// Where a turn stands; `None` when there is no such turn.

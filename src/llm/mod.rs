@@ -56,6 +56,9 @@ pub enum ModelError {
     /// The visitor left, and the platform's time for finishing without them is over.
     #[error("the visitor left, and the reply took too long to wait for")]
     OutOfTime,
+    /// The visitor wanted no more of it.
+    #[error("the visitor stopped the reply")]
+    Stopped,
     /// The Worker that wrote the reply is gone.
     #[error("the reply was lost with its Worker")]
     Lost,
@@ -79,6 +82,7 @@ impl ModelError {
             Self::Garbage => "garbage",
             Self::Truncated => "truncated",
             Self::OutOfTime => "out_of_time",
+            Self::Stopped => "stopped",
             Self::Lost => "lost",
             Self::Empty => "empty",
             Self::TooLong => "too_long",
@@ -253,6 +257,12 @@ impl Source {
 }
 
 impl Reply {
+    /// Words that no model was asked for.
+    pub fn recite(text: String, is_streamed: bool) -> Self {
+        let source = Source::Script(scripted::Recital::new(text, is_streamed));
+        Self { kind: ProviderKind::Scripted, model: scripted::VERSION.to_owned(), source }
+    }
+
     /// Appends all text that has arrived to `text`; `false` when the reply is complete.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, text: &mut String) -> Poll<Result<bool, ModelError>> {
         if text.len() > MAX_REPLY_BYTES {

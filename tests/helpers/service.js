@@ -1,7 +1,7 @@
 // The built Worker in workerd, with a database of its own.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { randomUUID } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { Miniflare, convertV4MiniflareOptions } from "miniflare";
 import { createParser } from "eventsource-parser";
 import postgres from "postgres";
@@ -23,6 +23,15 @@ const AI_STAND_IN = `
   }
 `;
 
+/** What the services of the tests are set up with. */
+export const SESSION_KEYS = "new:0123456789abcdef0123456789abcdef,old:fedcba9876543210fedcba9876543210";
+export const IDENTITY_SECRET = "the secret of the clinic's site";
+
+/** A user, and the site's proof that it is them. */
+export function proven(user_id) {
+  return { user_id, user_hash: createHmac("sha256", IDENTITY_SECRET).update(user_id).digest("hex") };
+}
+
 export function databaseUrl(name) {
   const url = new URL(process.env.TEST_POSTGRES_URL);
   url.pathname = name;
@@ -43,10 +52,10 @@ export async function newDatabase(template = "template_chat") {
 
 /**
  * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
- * binding; `database` is a URL, or a new database is made; `outbox` adds the queue. `auditDatabase` is the
+ * binding; `database` is a URL, or a new database is made; `outbox` adds the queue, `rateLimits` those limiters. `auditDatabase` is the
  * database's own URL, if the Worker reaches it by another way.
  */
-export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false } = {}) {
+export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, rateLimits } = {}) {
   database ??= await newDatabase();
   const hyperdrive = auditDatabase ? database : workerUrl(database);
   const logs = [];
@@ -66,7 +75,10 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
         queueProducers: { OUTBOX: "outbox" },
         queueConsumers: { outbox: { maxBatchSize: 10, maxBatchTimeout: 0.2, maxRetries: 100, deadLetterQueue: "dead" } },
       }),
+      ...(rateLimits && { ratelimits: rateLimits }),
       bindings: {
+        SESSION_KEYS,
+        IDENTITY_SECRETS: IDENTITY_SECRET,
         LLM_PROVIDERS: model ? "openai" : "scripted",
         ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),
         ...vars,
@@ -101,22 +113,36 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
 }
 
 class Service {
+  /** What must never be in a log: what visitors sent, and what they were given. */
+  private = new Set();
+
   constructor(parts) {
     Object.assign(this, parts);
   }
 
   async stop() {
+    await this.keepPrivate(...(await this.sql`SELECT body FROM messages`.catch(() => [])).map(({ body }) => body));
     await this.sql.end({ timeout: 1 });
     await this.miniflare.dispose();
+    const log = this.logs.map(({ message }) => message).join("\n");
+    for (const text of this.private) if (log.includes(text)) throw new Error(`the log has ${JSON.stringify(text)}`);
+  }
+
+  /** Has `stop` look for these texts in the log, but for those so short that they may be there by chance. */
+  keepPrivate(...texts) {
+    for (const text of texts) if (typeof text === "string" && text.length >= 8) this.private.add(text);
   }
 
   /** A raw request to a path. */
-  fetch(path, init) {
-    return fetch(this.url + path, { redirect: "manual", ...init });
+  async fetch(path, init) {
+    const response = await fetch(this.url + path, { redirect: "manual", ...init });
+    this.keepPrivate(response.headers.get("x-chat-token"), response.headers.get("x-chat-ticket"));
+    return response;
   }
 
   /** `POST` of a JSON value (or of a raw body, if it is a string). */
   post(path, body, headers = {}, init = {}) {
+    this.keepPrivate(...Object.values(headers), ...(body && typeof body === "object" ? Object.values(body).flat() : []));
     return this.fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json", ...headers },

@@ -1,0 +1,46 @@
+//! Once a day: what is only kept for a while is deleted, and so are messages that are older than `RETENTION_DAYS`.
+
+use std::time::Duration;
+
+use worker::{Env, ScheduleContext};
+
+use crate::{
+    clock::Timestamp,
+    error::Error,
+    history::{Forgotten, History, Lifetime},
+    log, router,
+};
+
+/// Rows of one statement: small enough that nobody waits for it.
+const BATCH: i64 = 2000;
+/// Statements of one day; what is left waits for the next.
+const MAX_BATCHES: usize = 500;
+
+/// Runs it, and tells the log.
+pub async fn tidy_up(env: &Env, context: ScheduleContext) {
+    match run(env, context).await {
+        Ok(forgotten) => log::tidied_up(forgotten),
+        Err(error) => log::not_tidied_up(&error),
+    }
+}
+
+async fn run(env: &Env, context: ScheduleContext) -> Result<Forgotten, Error> {
+    let settings = router::settings(env)?;
+    let history = History::new(env, Lifetime::Schedule(context), settings.database_timeout)?;
+    let now = Timestamp::now();
+    history.tidy_up(now).await?;
+    let mut forgotten = Forgotten::default();
+    if settings.retention_days == 0 {
+        return Ok(forgotten);
+    }
+    let oldest = now.before(Duration::from_secs(u64::from(settings.retention_days) * 24 * 60 * 60));
+    for _ in 0..MAX_BATCHES {
+        let batch = history.forget(oldest, BATCH).await?;
+        forgotten.messages += batch.messages;
+        forgotten.users += batch.users;
+        if batch.messages + batch.users == 0 {
+            break;
+        }
+    }
+    Ok(forgotten)
+}
