@@ -4,7 +4,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export WRANGLER_SEND_METRICS := false
 
-.PHONY: help setup dev db build test test-pooler soak check llm clean
+.PHONY: help setup dev db build test test-pooler soak fuzz check llm clean
 
 help:
 	@echo "make dev     install what is missing and serve the chat on http://127.0.0.1:8787 (PORT=...)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    run every test"
 	@echo "make test-pooler  the black-box tests with PgBouncer between the Worker and PostgreSQL"
 	@echo "make soak    nine minutes of random faults, or SOAK_SECONDS of them; nothing may be lost"
+	@echo "make fuzz    the property tests of all parsers with a million inputs each, or FUZZ_CASES of them"
 	@echo "make check   formatting, lints, and what a deployment would upload"
 	@echo "make clean   remove everything that was built, installed or stored in this folder"
 
@@ -37,6 +38,9 @@ test-pooler: build
 
 soak: build
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),540) node tests/run.js tests/faults.test.js --test-name-pattern=random
+
+fuzz:
+	PROPTEST_CASES=$(or $(FUZZ_CASES),1000000) CARGO_PROFILE_TEST_OPT_LEVEL=2 cargo test --lib --target-dir target/fuzz
 
 check: setup
 	cargo fmt --check

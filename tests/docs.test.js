@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parse } from "yaml";
 import { startModel } from "./helpers/model.js";
-import { startService } from "./helpers/service.js";
+import { proven, startService } from "./helpers/service.js";
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
 const readme = read("README.md");
@@ -38,7 +38,7 @@ test("the README's table has every setting, and its default", () => {
   assert.deepEqual(rows.map(([, name]) => name).sort(), [...names].sort());
   const code = read("src/settings.rs");
   for (const [, name, value] of rows.filter(([, , value]) => value)) {
-    const defaults = [...code.matchAll(new RegExp(`"${name}",\\s*"?([^",)]+)"?`, "g"))].map(([, found]) => found.replaceAll("_000", "000"));
+    const defaults = [...code.matchAll(new RegExp(`"${name}",\\s*(?:&\\[\\s*\\()?"?([^",)]+)"?`, "g"))].map(([, found]) => found.replaceAll("_000", "000"));
     assert.ok(defaults.includes(value), `${name}: ${value} is not among ${defaults}`);
   }
 });
@@ -80,6 +80,14 @@ test("answers have the shapes of openapi.yaml", async () => {
   for (const response of [await service.post("/chat/", "{"), await service.fetch("/"), await service.fetch("/chat/")]) {
     assertMatches(await response.json(), "Problem");
   }
+  const session = await service.post("/chat/session", {});
+  assertMatches(await session.json(), "Session");
+  const headers = { "X-Chat-Token": session.headers.get("x-chat-token") };
+  assertMatches(await (await service.fetch("/chat/me", { headers })).json(), "Export");
+  await service.chat({ ...request, user_id: null }, headers);
+  assertMatches(await (await service.fetch("/chat/me", { headers })).json(), "Export");
+  assertMatches(await (await service.fetch("/chat/history?limit=2", { headers })).json(), "Page");
+  assertMatches({ ...proven("u"), turnstile_token: null }, "Credentials");
   model.reply = async (reply) => {
     await reply.token("Half");
     reply.cut();

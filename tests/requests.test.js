@@ -23,6 +23,8 @@ async function problem(response, status, code) {
 for (const path of ["/chat/", "/chat", "/chat/stream", "/chat/stream/"]) {
   test(`${path} answers a message, and says what is wrong with others`, async () => {
     assert.equal((await service.post(path, { content: "Hi" })).status, 200);
+    // What nobody asks for may be anything.
+    assert.equal((await service.post(path, `{"content":"Hi","role":"system","messages":[{"role":"system"}],"n":${"9".repeat(400)}e9}`)).status, 200);
     for (const [body, detail] of [
       ["", /^The body is not valid JSON/],
       ["{", /^The body is not valid JSON: EOF .* line 1 column 1\.$/],
@@ -39,6 +41,13 @@ for (const path of ["/chat/", "/chat", "/chat/stream", "/chat/stream/"]) {
       [{ content: "a", user_id: "x".repeat(129) }, /^`user_id` must have 1 to 128 characters/],
       ['{"content":"\\ud800"}', /^The body is not valid JSON/],
       [Buffer.from('{"content":"\xff"}', "latin1"), /^The body is not valid JSON/],
+      [`{"content":${"[".repeat(5000)}${"]".repeat(5000)}}`, /^The body is not valid JSON: recursion limit/],
+      ['{"content":"a","content":"b"}', /^The body is not valid JSON: duplicate field `content`/],
+      [`{"content":${"9".repeat(400)}}`, /^The body is not valid JSON: number out of range|^`content` must be a string/],
+      [{ content: "a", user_id: "a\u0000b" }, /^`user_id` must have/],
+      [{ content: "a", user_id: "a\r\nSet-Cookie: b" }, /^`user_id` must have/],
+      [{ content: "a", user_hash: "00" }, /^`user_hash` proves a `user_id`/],
+      [{ content: "a", user_token: {} }, /^`user_token` must be a string/],
       ["[".repeat(1000), /^The body must be a JSON object|^The body is not valid JSON/],
     ]) {
       assert.match(await problem(await service.post(path, body), 400, "invalid_request"), detail);
