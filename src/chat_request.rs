@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
-use url::Url;
 use uuid::Uuid;
 
-use crate::identity::Credentials;
+use crate::{identity::Credentials, web_url::WebUrl};
 
 /// Largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -185,9 +184,7 @@ fn urls(field: &'static str, value: Option<Value>) -> Result<Vec<String>, ChatRe
 }
 
 fn is_web_url(url: &str) -> bool {
-    url.len() <= MAX_URL_BYTES
-        && !url.chars().any(char::is_control)
-        && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    url.len() <= MAX_URL_BYTES && !url.chars().any(char::is_control) && WebUrl::parse(url).is_some()
 }
 
 #[cfg(test)]

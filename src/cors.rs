@@ -1,7 +1,7 @@
 //! Which sites may call the service from a browser, and the headers that tell the browser so.
 //! <https://fetch.spec.whatwg.org/#http-cors-protocol>
 
-use url::{Origin, Url};
+use crate::web_url::{self, WebUrl};
 
 /// Request headers that pages on other origins may send.
 pub const ALLOWED_HEADERS: &str = "Content-Type, Idempotency-Key, Last-Event-ID, X-Chat-Token";
@@ -58,7 +58,7 @@ impl AllowedOrigins {
     /// Decides about a request to `own` (its URL) that carries `origin`.
     pub fn grant(&self, origin: Option<&str>, own: &str) -> Grant {
         let Some(origin) = origin else { return Grant::NotNeeded };
-        if Url::parse(own).is_ok_and(|url| url.origin().ascii_serialization() == origin) {
+        if web_url::origin(own) == origin {
             return Grant::NotNeeded;
         }
         match self {
@@ -78,18 +78,14 @@ impl OriginPattern {
                 .to_owned()
         };
         let probe = entry.replacen("://*.", "://any.", 1);
-        let url = Url::parse(&probe).map_err(|_| wrong())?;
-        let origin = match url.origin() {
-            origin @ Origin::Tuple(..) if !probe.contains('*') => origin.ascii_serialization(),
-            _ => return Err(wrong()),
-        };
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        let url = WebUrl::parse(&probe).ok_or_else(wrong)?;
+        if probe.contains('*') || url.rest != "/" || url.has_credentials {
             return Err(wrong());
         }
         if probe == entry {
-            return Ok(Self::Exact(origin));
+            return Ok(Self::Exact(url.origin));
         }
-        let (scheme, host) = origin.split_once("://any").ok_or_else(wrong)?;
+        let (scheme, host) = url.origin.split_once("://any").ok_or_else(wrong)?;
         Ok(Self::Subdomains { scheme: format!("{scheme}://"), suffix: host.to_owned() })
     }
 

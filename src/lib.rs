@@ -32,6 +32,7 @@ pub mod sse;
 pub mod turn;
 pub mod turnstile;
 pub mod visitor;
+pub mod web_url;
 
 use worker::{Context, Env, MessageBatch, Request, Response, ScheduleContext, ScheduledEvent};
 use worker_macros::event;

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     log, rate_limit,
     settings::{Settings, SettingsError},
+    web_url,
 };
 
 /// Names one request in its answer and in the log.
@@ -134,7 +135,7 @@ pub async fn handle(request: Request, env: Env, context: Context) -> worker::Res
 }
 
 async fn route(call: Call, origin: Option<String>) -> Result<Response, Error> {
-    let endpoint = Endpoint::at(&call.request.path()).ok_or(Error::NotFound)?;
+    let endpoint = Endpoint::at(web_url::path(&call.request.inner().url())).ok_or(Error::NotFound)?;
     // Whoever reads wrangler.toml could sign in as anybody.
     if call.settings.sessions.are_for_development() && call.is_secure() {
         let problem = "is the one of wrangler.toml: set your own with `wrangler secret put SESSION_KEYS`".to_owned();

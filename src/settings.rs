@@ -6,10 +6,10 @@
 use std::{fmt, rc::Rc, str::FromStr, time::Duration};
 
 use thiserror::Error;
-use url::Url;
 
 use crate::{
     agent::instructions, budget::Budgets, cors::AllowedOrigins, identity::IdentityPolicy, jws::Key, session::Sessions,
+    web_url::WebUrl,
 };
 
 /// Binding of the Hyperdrive configuration that leads to PostgreSQL.
@@ -105,8 +105,10 @@ pub enum PassMedia {
 /// Where the `openai` provider is and what it is asked for.
 #[derive(Clone, Debug)]
 pub struct OpenAiSettings {
-    /// `OPENAI_BASE_URL` with `/chat/completions` added.
-    pub completions_url: Url,
+    /// `OPENAI_BASE_URL`, without a slash at its end.
+    pub base_url: String,
+    /// Whether that is OpenAI's own service.
+    pub is_openai: bool,
     /// `OPENAI_API_KEY`; local servers need none.
     pub api_key: Option<Secret>,
     /// `OPENAI_MODEL`.
@@ -119,7 +121,7 @@ pub struct TurnstileSettings {
     /// `TURNSTILE_SECRET_KEY`.
     pub secret: Secret,
     /// `TURNSTILE_URL`.
-    pub url: Url,
+    pub url: String,
 }
 
 /// A value that never shows in debug output.
@@ -317,18 +319,21 @@ fn parse_providers(list: &str) -> Result<Vec<ProviderKind>, SettingsError> {
 
 fn read_openai<F: Fn(&str) -> Option<String>>(vars: &Vars<'_, F>) -> Result<OpenAiSettings, SettingsError> {
     let base = vars.text("OPENAI_BASE_URL", "https://api.openai.com/v1");
-    let completions_url = Url::parse(&format!("{}/chat/completions", base.trim_end_matches('/')))
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| SettingsError {
-            name: "OPENAI_BASE_URL",
-            problem: "must be an http or https URL such as https://api.openai.com/v1".to_owned(),
-        })?;
+    let url = WebUrl::parse(&base).ok_or_else(|| SettingsError {
+        name: "OPENAI_BASE_URL",
+        problem: "must be an http or https URL such as https://api.openai.com/v1".to_owned(),
+    })?;
+    let base_url = url.href.trim_end_matches('/').to_owned();
     let model = vars.get("OPENAI_MODEL").ok_or_else(|| SettingsError {
         name: "OPENAI_MODEL",
         problem: "must name a model, since LLM_PROVIDERS has openai".to_owned(),
     })?;
-    Ok(OpenAiSettings { completions_url, api_key: vars.get("OPENAI_API_KEY").map(Secret), model })
+    Ok(OpenAiSettings {
+        base_url,
+        is_openai: url.host == "api.openai.com",
+        api_key: vars.get("OPENAI_API_KEY").map(Secret),
+        model,
+    })
 }
 
 /// Largest budget: more than anybody pays for, and far from what the database's numbers hold.
@@ -347,8 +352,9 @@ fn read_turnstile<F: Fn(&str) -> Option<String>>(
     vars: &Vars<'_, F>,
 ) -> Result<Option<TurnstileSettings>, SettingsError> {
     let url = vars.text("TURNSTILE_URL", "https://challenges.cloudflare.com/turnstile/v0/siteverify");
-    let url =
-        Url::parse(&url).map_err(|_| SettingsError { name: "TURNSTILE_URL", problem: "must be a URL".to_owned() })?;
+    let url = WebUrl::parse(&url)
+        .ok_or_else(|| SettingsError { name: "TURNSTILE_URL", problem: "must be an http or https URL".to_owned() })?
+        .href;
     Ok(vars.get("TURNSTILE_SECRET_KEY").map(|secret| TurnstileSettings { secret: Secret(secret), url }))
 }
 
@@ -401,10 +407,7 @@ mod tests {
             ("OPENAI_MODEL", "m"),
         ])
         .unwrap();
-        assert_eq!(
-            settings.openai.as_ref().unwrap().completions_url.as_str(),
-            "http://127.0.0.1:8080/v1/chat/completions"
-        );
+        assert_eq!(settings.openai.as_ref().unwrap().base_url, "http://127.0.0.1:8080/v1");
         assert_eq!(settings.providers, [ProviderKind::OpenAi, ProviderKind::Scripted]);
     }
 

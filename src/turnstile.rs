@@ -44,5 +44,5 @@ async fn ask(settings: &TurnstileSettings, token: &str) -> worker::Result<Verdic
     headers.set("Content-Type", "application/json")?;
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_headers(headers).with_body(Some(body.into()));
-    Fetch::Request(Request::new_with_init(settings.url.as_str(), &init)?).send().await?.json().await
+    Fetch::Request(Request::new_with_init(&settings.url, &init)?).send().await?.json().await
 }

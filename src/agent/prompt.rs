@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
-use crate::{chat_request::ChatRequest, settings::PassMedia};
+use crate::{chat_request::ChatRequest, settings::PassMedia, web_url::WebUrl};
 
 /// Anna's instructions with the names from the settings.
 pub fn instructions(assistant: &str, clinic: &str) -> String {
@@ -110,15 +109,11 @@ fn without_roles(text: &str) -> Cow<'_, str> {
 
 /// Whether somebody else's server may be pointed at this URL: HTTPS, without credentials, to a name in the public DNS.
 fn may_be_passed_on(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let is_public = match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name.contains('.') && ![".local", ".localhost", ".internal"].iter().any(|end| name.ends_with(end))
-        }
-        _ => false,
-    };
-    url.scheme() == "https" && url.username().is_empty() && url.password().is_none() && is_public
+    let Some(url) = WebUrl::parse(url) else { return false };
+    let name = url.host.trim_end_matches('.');
+    let is_internal = [".local", ".localhost", ".internal"].iter().any(|end| name.ends_with(end));
+    let is_public = name.contains('.') && !is_internal && !url.is_host_address();
+    url.scheme == "https" && !url.has_credentials && is_public
 }
 
 impl Prompt<'_> {

@@ -8,7 +8,6 @@ pub mod session;
 pub mod stream;
 
 use futures::channel::oneshot;
-use url::Url;
 use worker::{Headers, Request, Response};
 
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
     turn::{Outlet, Turn},
     turnstile,
     visitor::{SESSION_HEADER, TICKET_HEADER, set_cookie},
+    web_url,
 };
 
 /// Sends the one response of a request from the task that takes its turn.
@@ -104,8 +104,9 @@ fn no_content() -> Result<Response, Error> {
 
 /// The value of a parameter in the request's URL.
 fn query(call: &Call, name: &str) -> Option<String> {
-    let url = Url::parse(&call.request.inner().url()).ok()?;
-    url.query_pairs().find_map(|(found, value)| (found == name).then(|| value.into_owned()))
+    let url = call.request.inner().url();
+    form_urlencoded::parse(web_url::query(&url).as_bytes())
+        .find_map(|(found, value)| (found == name).then(|| value.into_owned()))
 }
 
 /// JSON that the database made.

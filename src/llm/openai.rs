@@ -79,7 +79,7 @@ impl OpenAi {
         let listed = async {
             let mut init = RequestInit::new();
             init.with_headers(self.headers()?);
-            let url = self.settings.completions_url.as_str().replace("/chat/completions", "/models");
+            let url = format!("{}/models", self.settings.base_url);
             Fetch::Request(Request::new_with_init(&url, &init)?).send().await
         };
         let Some(Ok(response)) = timeout(Duration::from_secs(2), listed).await else { return false };
@@ -99,7 +99,7 @@ impl OpenAi {
 
     fn request(&self, prompt: &Prompt<'_>) -> worker::Result<Request> {
         // OpenAI's own newer models refuse `max_tokens`; most compatible servers know nothing else.
-        let is_openai = self.settings.completions_url.host_str() == Some("api.openai.com");
+        let is_openai = self.settings.is_openai;
         let body = Body {
             model: &self.settings.model,
             messages: prompt.messages(self.images),
@@ -113,7 +113,7 @@ impl OpenAi {
         headers.set("Accept", "text/event-stream")?;
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_headers(headers).with_body(Some(serde_json::to_string(&body)?.into()));
-        Request::new_with_init(self.settings.completions_url.as_str(), &init)
+        Request::new_with_init(&format!("{}/chat/completions", self.settings.base_url), &init)
     }
 }
 
