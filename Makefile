@@ -46,6 +46,7 @@ check: setup
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --target wasm32-unknown-unknown -- -D warnings
+	tsc -p web
 	wrangler deploy --dry-run --env production
 
 llm:

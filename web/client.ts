@@ -1,0 +1,410 @@
+/**
+ * A client of the chat service for browsers and for Node 20 or newer. It needs nothing but `fetch`.
+ *
+ * A message is sent with an `Idempotency-Key`: however often the line breaks, it takes effect once, and its reply arrives
+ * without a doubled or a missing character.
+ */
+
+/** Where the visitor's session is kept between requests, such as `localStorage`. */
+export interface TokenStorage {
+  get(): string | null;
+  set(token: string | null): void;
+}
+
+export interface ClientOptions {
+  /** Where the service is, such as `https://chat.example.com`. */
+  endpoint: string;
+  /** Default: in memory, for the life of the client. */
+  storage?: TokenStorage;
+  /** Default: the global `fetch`. */
+  fetch?: typeof fetch;
+  /** How often a broken connection is tried again without anything new arriving. Default: 6, about 30 seconds. */
+  retries?: number;
+  /** Silence on a stream, in milliseconds, after which the connection counts as broken. Default: three heartbeats. */
+  silence?: number;
+}
+
+/** What a visitor says. Strings are short for `{ content }`. */
+export interface Message {
+  content?: string;
+  media_urls?: string[];
+  audio_urls?: string[];
+  user_id?: string;
+  user_hash?: string;
+  user_token?: string;
+  turnstile_token?: string;
+}
+
+/** How a site proves who its user is. */
+export type Identity = { user_id: string; user_hash: string } | { user_token: string };
+
+export interface SendOptions {
+  /** Names this message. Give the same key to repeat a message that may have arrived. Default: a new one. */
+  key?: string;
+  signal?: AbortSignal;
+}
+
+/** What went wrong in the middle of a reply. */
+export interface Fault {
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+export type StreamEvent =
+  /** The next piece of the reply. `turn` is the id of the message that it answers. */
+  | { type: "text"; content: string; turn: string }
+  /** The reply was begun anew after a failure: show `content` in the place of all that came before. */
+  | { type: "replace"; content: string; turn: string }
+  /** The connection broke and is tried again; nothing is lost. */
+  | { type: "reconnecting"; attempt: number }
+  /** The reply is over and stored. With `error`, it broke off. */
+  | { type: "end"; turn: string; error?: Fault };
+
+/** `running` while the reply is written, `partial` when it broke off, `failed` when there was none. */
+export type TurnState = "running" | "complete" | "partial" | "failed";
+
+/** One stored message. */
+export interface HistoryMessage {
+  id: string;
+  direction: "incoming" | "outgoing";
+  content: string;
+  media_urls: string[];
+  audio_urls: string[];
+  /** ISO 8601, UTC. */
+  timestamp: string;
+  state: TurnState;
+}
+
+/** Messages, oldest first. `next` opens the page before them. */
+export interface HistoryPage {
+  messages: HistoryMessage[];
+  next: string | null;
+}
+
+/** The service refused, or could not be reached (`status` 0, code `network`). */
+export class ChatError extends Error {
+  override readonly name = "ChatError";
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    detail: string,
+    /** Seconds to wait before another try, if the service says so. */
+    readonly retryAfter?: number,
+    readonly requestId?: string,
+  ) {
+    super(detail);
+  }
+
+  /** Whether the same request may succeed later. */
+  get retryable(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+
+  /** From a problem document, or from whatever a proxy on the way answered. */
+  static async from(response: Response): Promise<ChatError> {
+    const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string; request_id?: string };
+    const seconds = Number(response.headers.get("Retry-After") ?? NaN);
+    return new ChatError(
+      response.status,
+      problem.code ?? `http_${response.status}`,
+      problem.detail ?? `The service answered with status ${response.status}.`,
+      Number.isFinite(seconds) ? seconds : undefined,
+      problem.request_id,
+    );
+  }
+}
+
+const TOKEN_HEADER = "X-Chat-Token";
+
+export class ChatClient {
+  readonly #endpoint: string;
+  readonly #storage: TokenStorage;
+  readonly #fetch: typeof fetch;
+  readonly #retries: number;
+  readonly #silence: number;
+
+  constructor(options: ClientOptions) {
+    this.#endpoint = options.endpoint.replace(/\/+$/, "");
+    this.#storage = options.storage ?? memoryStorage();
+    this.#fetch = options.fetch ?? ((...request) => fetch(...request));
+    this.#retries = options.retries ?? 6;
+    this.#silence = options.silence ?? 45_000;
+  }
+
+  /** Sends a message and waits for the whole reply. */
+  async send(message: Message | string, { key = crypto.randomUUID(), signal }: SendOptions = {}): Promise<string> {
+    for (let failures = 0; ; ) {
+      try {
+        const response = await this.#post("/chat/", message, key, signal);
+        return ((await response.json()) as { content: string }).content;
+      } catch (error) {
+        signal?.throwIfAborted();
+        failures += 1;
+        if (error instanceof ChatError || failures > this.#retries) throw asChatError(error);
+        await pause(failures, signal);
+      }
+    }
+  }
+
+  /** Sends a message and yields its reply as it is written, across broken connections. */
+  stream(message: Message | string, { key = crypto.randomUUID(), signal }: SendOptions = {}): AsyncGenerator<StreamEvent, void, void> {
+    // Without `Last-Event-ID`: the repetition brings the reply from its start, so that what was shown can be compared. A
+    // reply that another Worker had to begin anew would otherwise be glued to the first half of the lost one.
+    return this.#follow(() => this.#post("/chat/stream", message, key, signal), signal);
+  }
+
+  /** The visitor's newest reply, live if it is still being written. Yields nothing when there is none. */
+  follow({ signal }: Pick<SendOptions, "signal"> = {}): AsyncGenerator<StreamEvent, void, void> {
+    return this.#follow((seen) => this.#request("GET", "/chat/stream", { headers: seen ? { "Last-Event-ID": seen } : {}, signal }), signal);
+  }
+
+  /** Ends the visitor's running reply. What was written by then is kept. */
+  async stop(): Promise<void> {
+    await this.#request("DELETE", "/chat/stream");
+  }
+
+  /** The visitor's own messages, newest page first; empty for visitors without a session. */
+  async history({ limit, before, signal }: { limit?: number; before?: string; signal?: AbortSignal } = {}): Promise<HistoryPage> {
+    if (this.#storage.get()) {
+      const query = new URLSearchParams({ ...(limit && { limit: String(limit) }), ...(before && { before }) });
+      try {
+        return (await (await this.#request("GET", `/chat/history?${query}`, { signal })).json()) as HistoryPage;
+      } catch (error) {
+        if (!isInvalidToken(error)) throw error;
+      }
+    }
+    return { messages: [], next: null };
+  }
+
+  /** Everything that is stored of the visitor. */
+  async export(): Promise<unknown> {
+    return (await this.#request("GET", "/chat/me")).json();
+  }
+
+  /** Deletes everything that is stored of the visitor, and forgets the session. */
+  async erase(): Promise<void> {
+    if (this.#storage.get()) {
+      await this.#request("DELETE", "/chat/me").catch((error) => {
+        if (!isInvalidToken(error)) throw error;
+      });
+    }
+    this.#storage.set(null);
+  }
+
+  /** Makes the visitor a user of the site, as the site's server vouches. */
+  async identify(identity: Identity): Promise<void> {
+    try {
+      await this.#request("POST", "/chat/session", { body: identity });
+    } catch (error) {
+      if (!isInvalidToken(error)) throw error;
+      await this.#request("POST", "/chat/session", { body: identity });
+    }
+  }
+
+  /**
+   * Gets a session before the first message. Without one, a message whose answer got lost would be repeated as another
+   * visitor's, and so be taken twice. Tabs that start at the same time wait for each other, and share it.
+   */
+  async #begin(turnstile_token?: string, signal?: AbortSignal): Promise<void> {
+    const body = turnstile_token ? { turnstile_token } : {};
+    const start = async () => {
+      if (this.#storage.get() === null) await this.#request("POST", "/chat/session", { body, signal });
+    };
+    const { locks } = globalThis.navigator ?? {};
+    await (locks ? locks.request(`edge-chat:${this.#endpoint}`, start) : start());
+  }
+
+  async #post(path: string, message: Message | string, key: string, signal?: AbortSignal): Promise<Response> {
+    const given = typeof message === "string" ? { content: message } : message;
+    const body = { content: "", media_urls: [], audio_urls: [], ...given };
+    const { turnstile_token, ...vouched } = body;
+    // Twice, if the session had to be thrown away.
+    for (let tries = 0; ; tries += 1) {
+      const isNew = this.#storage.get() === null && !body.user_id && !body.user_token;
+      try {
+        if (isNew) await this.#begin(turnstile_token, signal);
+        // Turnstile's token is good once.
+        return await this.#request("POST", path, { body: isNew ? vouched : body, headers: { "Idempotency-Key": key }, signal });
+      } catch (error) {
+        if (!isInvalidToken(error) || tries) throw error;
+      }
+    }
+  }
+
+  /** One request. The answer's token is kept; one that the service does not take any more is dropped. */
+  async #request(
+    method: string,
+    path: string,
+    { body, headers, signal }: { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal | undefined } = {},
+  ): Promise<Response> {
+    const token = this.#storage.get();
+    const response = await this.#fetch(this.#endpoint + path, {
+      method,
+      headers: {
+        ...(body !== undefined && { "Content-Type": "application/json" }),
+        ...(token !== null && { [TOKEN_HEADER]: token }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(signal && { signal }),
+      cache: "no-store",
+      credentials: "omit",
+    });
+    const renewed = response.headers.get(TOKEN_HEADER);
+    // Unless it was changed meanwhile: whoever started over must not get the old conversation back.
+    if (renewed && this.#storage.get() === token) this.#storage.set(renewed);
+    if (response.ok) return response;
+    const error = await ChatError.from(response);
+    if (isInvalidToken(error) && token !== null && this.#storage.get() === token) this.#storage.set(null);
+    throw error;
+  }
+
+  async *#follow(open: (seen: string | undefined) => Promise<Response>, signal?: AbortSignal): AsyncGenerator<StreamEvent, void, void> {
+    const reply = new Reply();
+    for (let failures = 0; ; ) {
+      try {
+        const response = await open(reply.seen);
+        if (response.status === 204 || !response.body) return;
+        reply.reopen();
+        for await (const { id, data } of readEvents(response.body, this.#silence)) {
+          failures = 0;
+          yield* reply.take(id, data);
+          if (data.is_final) return;
+        }
+        throw new TypeError("the stream ended before its last event");
+      } catch (error) {
+        signal?.throwIfAborted();
+        failures += 1;
+        // What the service refuses from the start is for the caller to decide; a reply that runs is followed to its end.
+        const isFinal = error instanceof ChatError && !(reply.seen && error.retryable);
+        if (isFinal || failures > this.#retries) throw asChatError(error);
+        yield { type: "reconnecting", attempt: failures };
+        await pause(failures, signal);
+      }
+    }
+  }
+}
+
+interface EventData {
+  content: string;
+  is_final: boolean;
+  error?: Fault;
+}
+
+/** What of a reply has arrived, in bytes of UTF-8 as the events' ids (`{turn}.{bytes}`) count it. */
+class Reply {
+  /** Id of the last event, for `Last-Event-ID`. */
+  seen: string | undefined;
+  #turn = "";
+  #bytes = new Uint8Array();
+  /** Where the last event of this connection ended. */
+  #place: number | undefined;
+
+  /** Another connection brings the reply, from its start or from anywhere in what is known. */
+  reopen(): void {
+    this.#place = undefined;
+  }
+
+  *take(id: string, data: EventData): Generator<StreamEvent> {
+    const [turn = "", end = ""] = id.split(".");
+    if (data.is_final) {
+      // Another Worker began it anew, and it came out shorter.
+      if (this.#place !== undefined && this.#place < this.#bytes.length) yield this.#replace(turn, this.#place, new Uint8Array());
+      yield { type: "end", turn, ...(data.error && { error: data.error }) };
+      return;
+    }
+    const piece = new TextEncoder().encode(data.content);
+    const start = Number(end) - piece.length;
+    this.#place = Number(end);
+    this.seen = id;
+    if (this.#turn && turn !== this.#turn) return yield this.#replace(turn, 0, piece);
+    this.#turn = turn;
+    if (start > this.#bytes.length) throw new TypeError("a piece of the reply is missing");
+    const known = this.#bytes.subarray(start, start + piece.length);
+    if (known.some((byte, index) => byte !== piece[index])) return yield this.#replace(turn, start, piece);
+    const news = piece.subarray(known.length);
+    if (!news.length) return;
+    this.#bytes = join(this.#bytes, news);
+    yield { type: "text", content: new TextDecoder().decode(news), turn };
+  }
+
+  #replace(turn: string, kept: number, piece: Uint8Array): StreamEvent {
+    this.#turn = turn;
+    this.#bytes = join(this.#bytes.subarray(0, kept), piece);
+    return { type: "replace", content: new TextDecoder().decode(this.#bytes), turn };
+  }
+}
+
+/** The events of a stream. <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream> */
+async function* readEvents(body: ReadableStream<Uint8Array>, silence: number): AsyncGenerator<{ id: string; data: EventData }> {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let buffer = "";
+  let id = "";
+  let data = "";
+  try {
+    for (;;) {
+      const { done, value } = await withTimeout(reader.read(), silence);
+      if (done) return;
+      const lines = (buffer + decoder.decode(value, { stream: true })).split("\n");
+      buffer = lines.pop() ?? "";
+      for (const line of lines.map((text) => text.replace(/\r$/, ""))) {
+        if (line === "" && data) {
+          yield { id, data: JSON.parse(data) as EventData };
+          data = "";
+        }
+        const [, name, text = ""] = /^(id|data): ?(.*)$/s.exec(line) ?? [];
+        if (name === "id") id = text;
+        if (name === "data") data += text;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new TypeError("the connection went silent")), milliseconds);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/** Waits longer from failure to failure, and as long as the browser knows that it is offline. */
+async function pause(failures: number, signal?: AbortSignal): Promise<void> {
+  const milliseconds = Math.min(500 * 2 ** (failures - 1), 8000) * (0.75 + Math.random() / 2);
+  await new Promise<void>((resolve) => {
+    const isOffline = globalThis.navigator?.onLine === false;
+    const timer = isOffline ? undefined : setTimeout(go, milliseconds);
+    globalThis.addEventListener?.("online", go);
+    signal?.addEventListener("abort", go);
+    function go(): void {
+      clearTimeout(timer);
+      globalThis.removeEventListener?.("online", go);
+      signal?.removeEventListener("abort", go);
+      resolve();
+    }
+  });
+  signal?.throwIfAborted();
+}
+
+function join(head: Uint8Array, tail: Uint8Array): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(head.length + tail.length);
+  whole.set(head);
+  whole.set(tail, head.length);
+  return whole;
+}
+
+function memoryStorage(): TokenStorage {
+  let token: string | null = null;
+  return { get: () => token, set: (value) => { token = value; } };
+}
+
+function isInvalidToken(error: unknown): boolean {
+  return error instanceof ChatError && error.code === "invalid_token";
+}
+
+function asChatError(error: unknown): ChatError {
+  return error instanceof ChatError ? error : new ChatError(0, "network", `The service cannot be reached: ${String(error)}`);
+}
