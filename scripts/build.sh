@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Worker into build/. Wrangler calls it (wrangler.toml) before `dev` and `deploy`.
+# Builds the Worker into build/, and its static assets into build/assets/. Wrangler calls it (wrangler.toml) before `dev`
+# and `deploy`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,3 +15,5 @@ command -v worker-build wasm-bindgen >/dev/null && [ -x "$wasm_opt" ] || {
 # names are a seventh of the file and serve nobody at the edge, and only wasm-opt can leave them out.
 worker-build --release --no-opt
 "$wasm_opt" --all-features --strip-debug build/index_bg.wasm --output build/index_bg.wasm
+
+node scripts/web.js

@@ -1,16 +1,12 @@
 // The guide's EventSource snippet in a real browser, unchanged; and the same from a page on another site, by ticket.
-// Needs Chromium (Debian: apt install chromium); without it these tests are skipped, and say so.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { inBrowser, launch } from "./helpers/browser.js";
 import { sleep, startModel } from "./helpers/model.js";
 import { startService, until } from "./helpers/service.js";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-const options = { skip: executablePath ? false : "there is no Chromium on this machine" };
 const PAGE = "<!doctype html><link rel=icon href=data:,><p id=current-message></p>";
 const REPLY = "Merhaba! Hello to you, dear visitor. ";
 
@@ -19,16 +15,13 @@ let service;
 let browser;
 let otherSite;
 before(async () => {
-  if (!executablePath) return;
+  if (inBrowser.skip) return;
   model = await startModel();
   otherSite = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PAGE)).listen(0, "127.0.0.1");
   await once(otherSite, "listening");
   otherSite.url = `http://127.0.0.1:${otherSite.address().port}`;
   service = await startService({ model, vars: { ALLOWED_ORIGINS: otherSite.url } });
-  browser = await chromium.launch({
-    executablePath,
-    args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
+  browser = await launch();
   model.reply = async (reply) => {
     for (const word of REPLY.match(/\S+\s*/g)) {
       await reply.token(word);
@@ -95,7 +88,7 @@ function sendStreamingMessageWithEventSource(message) {
     });
 }`;
 
-test("the guide's EventSource snippet, unchanged", options, async () => {
+test("the guide's EventSource snippet, unchanged", inBrowser, async () => {
   const { page, faults, shown } = await open(service.url);
   await page.addScriptTag({ content: GUIDE });
   for (const round of [1, 2]) {
@@ -109,7 +102,7 @@ test("the guide's EventSource snippet, unchanged", options, async () => {
   await page.close();
 });
 
-test("an EventSource that nobody closes ends with 204, and shows nothing twice", options, async () => {
+test("an EventSource that nobody closes ends with 204, and shows nothing twice", inBrowser, async () => {
   const { page, shown } = await open(service.url);
   await page.evaluate(async () => {
     await fetch("/chat/stream", { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"content":"Hello"}' });
@@ -122,7 +115,7 @@ test("an EventSource that nobody closes ends with 204, and shows nothing twice",
   await page.close();
 });
 
-test("a page on another site listens with its ticket", options, async () => {
+test("a page on another site listens with its ticket", inBrowser, async () => {
   const { page, faults, shown } = await open(otherSite.url);
   await page.evaluate(async (url) => {
     const post = await fetch(`${url}/chat/stream`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"content":"Hello"}' });

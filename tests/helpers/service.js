@@ -52,10 +52,11 @@ export async function newDatabase(template = "template_chat") {
 
 /**
  * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
- * binding; `database` is a URL, or a new database is made; `outbox` adds the queue, `rateLimits` those limiters. `auditDatabase` is the
- * database's own URL, if the Worker reaches it by another way.
+ * binding; `database` is a URL, or a new database is made; `outbox` adds the queue, `rateLimits` those limiters, and
+ * `assets` the static assets, which are in front of the Worker at `service.site`. `auditDatabase` is the database's own
+ * URL, if the Worker reaches it by another way.
  */
-export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, rateLimits } = {}) {
+export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, assets = false, rateLimits } = {}) {
   database ??= await newDatabase();
   const hyperdrive = auditDatabase ? database : workerUrl(database);
   const logs = [];
@@ -71,6 +72,7 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
       modulesRoot: build,
       compatibilityDate: "2026-11-01",
       compatibilityFlags: ["enable_request_signal"],
+      ...(assets && { assets: { directory: `${build}assets`, routerConfig: { has_user_worker: true } } }),
       ...(outbox && {
         queueProducers: { OUTBOX: "outbox" },
         queueConsumers: { outbox: { maxBatchSize: 10, maxBatchTimeout: 0.2, maxRetries: 100, deadLetterQueue: "dead" } },
@@ -106,10 +108,10 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
       handleStructuredLogs: ({ level, message }) => logs.push({ level, message }),
     }),
   );
-  await miniflare.ready;
+  const site = (await miniflare.ready).origin;
   const url = (await miniflare.unsafeGetDirectURL("edge-chat")).href.replace(/\/$/, "");
   const sql = postgres(auditDatabase ?? database, { max: 2, onnotice: () => {}, idle_timeout: 5 });
-  return new Service({ miniflare, url, sql, database, auditDatabase: auditDatabase ?? database, logs });
+  return new Service({ miniflare, url, site, sql, database, auditDatabase: auditDatabase ?? database, logs });
 }
 
 class Service {
