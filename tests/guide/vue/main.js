@@ -1,0 +1,4 @@
+import { createApp } from 'vue';
+import ChatComponent from './ChatComponent.vue';
+
+createApp(ChatComponent).mount('#app');
