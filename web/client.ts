@@ -58,6 +58,8 @@ export type StreamEvent =
   | { type: "replace"; content: string; turn: string }
   /** The connection broke and is tried again; nothing is lost. */
   | { type: "reconnecting"; attempt: number }
+  /** The connection is there again. */
+  | { type: "reconnected" }
   /** The reply is over and stored. With `error`, it broke off. */
   | { type: "end"; turn: string; error?: Fault };
 
@@ -267,6 +269,7 @@ export class ChatClient {
         const response = await open(reply.seen);
         if (response.status === 204 || !response.body) return;
         reply.reopen();
+        if (failures) yield { type: "reconnected" };
         for await (const { id, data } of readEvents(response.body, this.#silence)) {
           failures = 0;
           yield* reply.take(id, data);

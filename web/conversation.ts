@@ -176,7 +176,7 @@ export class Conversation {
         if (event.type === "text") reply.content += event.content;
         if (event.type === "replace") reply.content = event.content;
         if (event.type === "end") fault = event.error;
-        if (event.type !== "reconnecting" && question && question.id === undefined) {
+        if ("turn" in event && question && question.id === undefined) {
           question.id = event.turn;
           question.state = "complete";
           this.listener.settled(question);
