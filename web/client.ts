@@ -94,6 +94,8 @@ export class ChatError extends Error {
     /** Seconds to wait before another try, if the service says so. */
     readonly retryAfter?: number,
     readonly requestId?: string,
+    /** What there is of a reply that broke off. */
+    readonly content?: string,
   ) {
     super(detail);
   }
@@ -105,7 +107,7 @@ export class ChatError extends Error {
 
   /** From a problem document, or from whatever a proxy on the way answered. */
   static async from(response: Response): Promise<ChatError> {
-    const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string; request_id?: string };
+    const problem = (await response.json().catch(() => ({}))) as Partial<Record<"code" | "detail" | "request_id" | "content", string>>;
     const seconds = Number(response.headers.get("Retry-After") ?? NaN);
     return new ChatError(
       response.status,
@@ -113,6 +115,7 @@ export class ChatError extends Error {
       problem.detail ?? `The service answered with status ${response.status}.`,
       Number.isFinite(seconds) ? seconds : undefined,
       problem.request_id,
+      problem.content,
     );
   }
 }
