@@ -81,7 +81,7 @@ export class View {
       "header",
       {},
       h("span", { class: "avatar", "aria-hidden": "true" }, [...title][0] ?? ""),
-      h("div", { class: "who" }, h("h2", { id: "title" }, title), this.#status),
+      h("div", { class: "who" }, h("h2", { id: "title" }, h("bdi", {}, title)), this.#status),
       this.#menuButton,
       button({ class: "tool", "aria-label": texts.close, title: texts.close }, () => actions.close(), icon("close")),
       this.#menu,
