@@ -14,7 +14,7 @@ help:
 	@echo "make test-pooler  the black-box tests with PgBouncer between the Worker and PostgreSQL"
 	@echo "make soak    nine minutes of random faults, or SOAK_SECONDS of them; nothing may be lost"
 	@echo "make fuzz    the property tests of all parsers with a million inputs each, or FUZZ_CASES of them"
-	@echo "make check   formatting, lints, and what a deployment would upload"
+	@echo "make check   formatting, types, lints, and what a deployment would upload"
 	@echo "make clean   remove everything that was built, installed or stored in this folder"
 
 setup:

@@ -2,9 +2,9 @@
 // is also the npm package: `npm publish build/assets`), and the demo page.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build, transform } from "esbuild";
-import { readFile } from "node:fs/promises";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = `${root}build/assets/`;
@@ -30,6 +30,7 @@ await Promise.all([
   build({ ...common, entryPoints: ["client.ts"], format: "esm", target: ["es2022"] }),
   build({ ...common, entryPoints: ["demo.ts", "demo.css"], format: "iife" }),
 ]);
-execFileSync(`${root}node_modules/.bin/tsc`, ["-p", "web/tsconfig.types.json", "--outDir", out], { cwd: root, stdio: "inherit" });
+execFileSync(`${root}node_modules/.bin/tsc`, ["-p", "web/tsconfig.types.json", "--outDir", "build/types"], { cwd: root, stdio: "inherit" });
+for (const file of ["client.d.ts", "element.d.ts", "widget.d.ts"]) copyFileSync(`${root}build/types/${file}`, out + file);
 for (const file of ["index.html", "icon.svg", "_headers", ".assetsignore", "package.json"]) copyFileSync(`${root}web/${file}`, out + file);
 copyFileSync(`${root}openapi.yaml`, `${out}openapi.yaml`);

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parse } from "yaml";
+import { ChatClient } from "../build/assets/client.js";
 import { startModel } from "./helpers/model.js";
 import { proven, startService } from "./helpers/service.js";
 
@@ -96,6 +97,22 @@ test("answers have the shapes of openapi.yaml", async () => {
   assertMatches((await service.chat(request)).json, "Problem");
 });
 
+test("the README lists the widget's attributes, properties, events and languages", () => {
+  const section = readme.match(/## Put it on your site[\s\S]*?### From/)[0];
+  const listed = (pattern) => [...new Set([...section.matchAll(pattern)].map(([, name]) => name))].sort();
+  const element = read("web/element.ts");
+  const attributes = element.match(/observedAttributes = \[([^\]]*)\]/)[1].match(/[a-z-]+/g);
+  assert.deepEqual(listed(/`data-([a-z-]+)`/g), attributes.sort());
+  const properties = [...new Set(read("web/style.css").match(/--edge-chat-[a-z-]+/g))];
+  assert.deepEqual(listed(/`(--edge-chat-[a-z-]+)`/g), properties.sort());
+  assert.deepEqual(listed(/`(edge-chat:[a-z]+)`/g), [...new Set(element.match(/(?<=")edge-chat:[a-z]+(?=")/g))].sort());
+  const languages = [...read("web/texts.ts").matchAll(/^ {2}([a-z]{2})(?:: \{|,)$/gm)].map(([, language]) => language);
+  assert.deepEqual(listed(/`([a-z]{2})`/g), languages.sort());
+  assert.deepEqual([...read("web/index.html").matchAll(/<option value="([a-z]{2})"/g)].map(([, language]) => language).sort(), languages);
+  for (const [, name, value] of section.matchAll(/^\| `(--edge-chat-[a-z-]+)` \| `([^`]+)`/gm)) assert.ok(read("web/style.css").includes(`var(${name}, ${value})`), name);
+  for (const text of section.match(/(?<=\| )"[^"]+"(?= \|)/g)) assert.ok(read("web/texts.ts").includes(text), text);
+});
+
 test("the README's requests work as they are printed", async () => {
   model.reply = (reply) => reply.say("Hello!");
   const requests = [...readme.matchAll(/curl (?:-N )?http:\/\/127\.0\.0\.1:8787(\S+) [^']*'Content-Type: application\/json' \\\n\s+-d '([^']+)'/g)];
@@ -107,5 +124,10 @@ test("the README's requests work as they are printed", async () => {
   const run = Object.getPrototypeOf(async () => {}).constructor;
   await new run("fetch", "document", snippet)(
     (url, init) => fetch(service.url + new URL(url).pathname, init), { querySelector: () => reply });
+  assert.equal(reply.textContent, "Hello!");
+
+  const [, example] = readme.match(/(const client = new ChatClient[\s\S]*?)```/);
+  reply.textContent = "";
+  await new run("ChatClient", "document", example.replace("https://chat.example.com", service.url))(ChatClient, { querySelector: () => reply });
   assert.equal(reply.textContent, "Hello!");
 });

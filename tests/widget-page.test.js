@@ -171,10 +171,12 @@ test("a page's own styles do not reach it", inBrowser, async () => {
   assert.deepEqual(looks[1], looks[0]);
 });
 
-test("a strict Content-Security-Policy and Trusted Types", inBrowser, async () => {
+test("the README's Content-Security-Policy is enough, with Trusted Types", inBrowser, async () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const needed = readme.match(/^script-src .*connect-src .*$/m)[0].replaceAll("https://chat.example.com", site.line.url);
   const visitor = await site.visit({
     headers: {
-      "Content-Security-Policy": `default-src 'none'; script-src ${site.line.url}; connect-src ${site.line.url}; img-src data:; require-trusted-types-for 'script'; trusted-types 'none'`,
+      "Content-Security-Policy": `default-src 'none'; ${needed}; img-src data:; require-trusted-types-for 'script'; trusted-types 'none'`,
     },
   });
   await visitor.open();
@@ -261,6 +263,25 @@ test("the page opens and closes it, and hears of errors", inBrowser, async () =>
   await visitor.say("Hello");
   await visitor.page.locator(".failed").waitFor();
   assert.partialDeepStrictEqual(await visitor.page.evaluate(() => error), { code: "assistant_unavailable" });
+});
+
+test("a page puts the element itself, takes it away, and puts it back", inBrowser, async () => {
+  const visitor = await site.visit({
+    attributes: "type=module",
+    body: `<h1>Clinic</h1><edge-chat endpoint="${site.line.url}" lang="en"></edge-chat>`,
+  });
+  await visitor.open();
+  await visitor.say("Hello");
+  await visitor.shows("Hello", REPLY);
+  await visitor.isQuiet();
+  await visitor.page.evaluate(() => {
+    globalThis.chat = document.querySelector("edge-chat");
+    chat.remove();
+  });
+  assert.equal(await visitor.page.locator("edge-chat").count(), 0);
+  await visitor.page.evaluate(() => document.body.append(chat));
+  await visitor.shows("Hello", REPLY);
+  assert.deepEqual(visitor.faults, []);
 });
 
 test("a user of the site finds their conversation everywhere, and leaves none behind", inBrowser, async () => {

@@ -22,9 +22,10 @@ declare global {
 type ChatEventMap = { [K in keyof EdgeChatEvents]: CustomEvent<EdgeChatEvents[K]> };
 
 const script = document.currentScript;
-// A second script tag, or a page that puts the element itself, is served by the first.
+// A second script tag is served by the first.
 if (!customElements.get("edge-chat")) {
   customElements.define("edge-chat", EdgeChatElement);
+  // As a module, the script leaves it to the page to put the element.
   if (script instanceof HTMLScriptElement) {
     const chat = (globalThis.EdgeChat = document.createElement("edge-chat"));
     chat.setAttribute("endpoint", new URL(script.src).origin);
