@@ -53,4 +53,4 @@ llm:
 	@scripts/llm.sh
 
 clean:
-	rm -rf build target node_modules .data .wrangler
+	rm -rf build target node_modules .data .wrangler .screenshots

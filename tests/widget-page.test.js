@@ -42,7 +42,7 @@ const CASES = [
 
 for (const [name, options, page] of CASES) {
   test(`axe finds nothing: ${name}, closed, open, talking, menu and error`, inBrowser, async () => {
-    const visitor = await site.visit({ page: { ...options, reducedMotion: "reduce" }, ...page });
+    const visitor = await site.visit({ page: options, ...page });
     assert.deepEqual(await axe(visitor), []);
     await visitor.open();
     assert.deepEqual(await axe(visitor), []);
@@ -140,10 +140,18 @@ test("everything by keyboard, and the focus is never lost", inBrowser, async () 
   assert.equal(await focus(), "Cancel");
   await keyboard.press("Escape");
   await until(async () => (await focus()) === "More options");
+  site.model.reply = (reply) => reply.status(500);
+  await visitor.say("Again");
+  const retry = visitor.page.getByRole("button", { name: "Try again" });
+  await retry.focus();
+  site.model.reply = (reply) => reply.say(REPLY);
+  await keyboard.press("Enter");
+  await visitor.shows("First line\nsecond line", REPLY, "Again", REPLY);
+  assert.equal(await focus(), "Conversation");
   await keyboard.press("Escape");
   await visitor.panel.waitFor({ state: "hidden" });
   assert.equal(await focus(), "Open chat");
-  assert.deepEqual(visitor.faults, []);
+  assert.deepEqual(visitor.faults.filter((fault) => !fault.includes("status of 503")), []);
 });
 
 test("a page's own styles do not reach it", inBrowser, async () => {
@@ -255,6 +263,7 @@ test("colours, size and place by CSS custom properties and attributes", inBrowse
 test("the page opens and closes it, and hears of errors", inBrowser, async () => {
   const visitor = await site.visit({ attributes: "data-open data-lang=en" });
   await visitor.panel.waitFor();
+  assert.equal(await visitor.page.evaluate(() => document.activeElement.tagName), "BODY", "the page's focus is not taken");
   await visitor.page.evaluate(() => EdgeChat.close());
   await visitor.panel.waitFor({ state: "hidden" });
   assert.equal(await visitor.page.evaluate(() => EdgeChat.isOpen), false);
@@ -263,6 +272,20 @@ test("the page opens and closes it, and hears of errors", inBrowser, async () =>
   await visitor.say("Hello");
   await visitor.page.locator(".failed").waitFor();
   assert.partialDeepStrictEqual(await visitor.page.evaluate(() => error), { code: "assistant_unavailable" });
+});
+
+test("a visitor who writes too much is asked to wait", inBrowser, async () => {
+  const visitor = await site.visit();
+  let isLimited = true;
+  await visitor.context.route(`${site.line.url}/chat/stream`, (route) => (isLimited
+    ? route.fulfill({ status: 429, contentType: "application/problem+json", headers: { "Access-Control-Allow-Origin": "*", "Retry-After": "30" }, body: '{"code":"rate_limited"}' })
+    : route.continue()));
+  await visitor.open();
+  await visitor.say("Hello");
+  await visitor.messages.getByText("Too many messages. Please wait a moment.").waitFor();
+  isLimited = false;
+  await visitor.page.getByRole("button", { name: "Try again" }).click();
+  await visitor.shows("Hello", REPLY);
 });
 
 test("a page puts the element itself, takes it away, and puts it back", inBrowser, async () => {

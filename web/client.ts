@@ -120,6 +120,11 @@ export class ChatError extends Error {
   }
 }
 
+/** A new key for a message. Pages without HTTPS have no `crypto.randomUUID`. */
+export function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 const TOKEN_HEADER = "X-Chat-Token";
 
 export class ChatClient {
@@ -138,7 +143,7 @@ export class ChatClient {
   }
 
   /** Sends a message and waits for the whole reply. */
-  async send(message: Message | string, { key = crypto.randomUUID(), signal }: SendOptions = {}): Promise<string> {
+  async send(message: Message | string, { key = newKey(), signal }: SendOptions = {}): Promise<string> {
     for (let failures = 0; ; ) {
       try {
         const response = await this.#post("/chat/", message, key, signal);
@@ -153,7 +158,7 @@ export class ChatClient {
   }
 
   /** Sends a message and yields its reply as it is written, across broken connections. */
-  stream(message: Message | string, { key = crypto.randomUUID(), signal }: SendOptions = {}): AsyncGenerator<StreamEvent, void, void> {
+  stream(message: Message | string, { key = newKey(), signal }: SendOptions = {}): AsyncGenerator<StreamEvent, void, void> {
     // Without `Last-Event-ID`: the repetition brings the reply from its start, so that what was shown can be compared. A
     // reply that another Worker had to begin anew would otherwise be glued to the first half of the lost one.
     return this.#follow(() => this.#post("/chat/stream", message, key, signal), signal);

@@ -1,4 +1,4 @@
-import { ChatClient, ChatError } from "./client.js";
+import { ChatClient, ChatError, newKey } from "./client.js";
 import type { Fault, HistoryMessage, Identity, Message, StreamEvent } from "./client.js";
 
 /** What a visitor is about to send. */
@@ -108,7 +108,7 @@ export class Conversation {
     await this.#restored;
     const question: Entry = { ...draft, direction: "incoming", time: new Date(), state: "running" };
     this.entries.push(question);
-    await this.#ask(question, crypto.randomUUID());
+    await this.#ask(question, newKey());
   }
 
   /** Ends the running reply; what there is of it stays. */

@@ -94,6 +94,8 @@ export class EdgeChatElement extends HTMLElement {
     }, { signal });
     for (const name of ["online", "offline"]) window.addEventListener(name, () => this.#changed(), { signal });
     this.#mount();
+    // Without the focus: the visitor has not asked for it.
+    if (this.isOpen) this.#toggle();
   }
 
   disconnectedCallback(): void {
@@ -106,7 +108,9 @@ export class EdgeChatElement extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, now: string | null): void {
     if (!this.#view || before === now) return;
     if (name === "open") {
-      if ((before === null) !== (now === null)) this.#toggle();
+      if ((before === null) === (now === null)) return;
+      this.#toggle();
+      if (this.isOpen) this.#view.focus();
     } else if (["endpoint", "user-id", "user-hash", "turnstile-sitekey"].includes(name)) {
       this.disconnectedCallback();
       this.connectedCallback();
@@ -125,6 +129,7 @@ export class EdgeChatElement extends HTMLElement {
     const language = chooseLanguage([this.getAttribute("lang") ?? "", document.documentElement.lang, ...navigator.languages].filter(Boolean));
     const texts = LANGUAGES[language] as Texts;
     const draft = this.#view?.composer.input.value ?? "";
+    const hadFocus = this.matches(":focus");
     const view = new View(
       {
         texts,
@@ -160,7 +165,8 @@ export class EdgeChatElement extends HTMLElement {
     view.connect((this.#life as AbortController).signal);
     view.showUnread(this.#unread);
     this.#render();
-    if (this.isOpen) this.#toggle();
+    if (this.isOpen) view.open();
+    if (hadFocus) view.focus();
   }
 
   #toggle(): void {

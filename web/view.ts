@@ -90,7 +90,7 @@ export class View {
     this.#earlier = button({ class: "earlier" }, actions.loadEarlier, texts.earlier);
     const greeting = h("div", { class: "message outgoing greeting" }, h("div", { class: "bubble", dir: "auto" }, look.greeting));
     this.#log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": texts.conversation, tabindex: "0" }, this.#history, this.#earlier, greeting, this.#list);
-    this.#latest = button({ class: "latest", "aria-label": texts.latest, title: texts.latest, hidden: true }, () => this.#scrollToEnd(), icon("down"));
+    this.#latest = button({ class: "latest", "aria-label": texts.latest, title: texts.latest, hidden: true }, () => { this.#log.focus(); this.#scrollToEnd(); }, icon("down"));
     this.composer = new Composer(texts, actions.send, actions.stop);
     this.composer.element.classList.toggle("plain", !look.canAttach);
     this.panel = h(
@@ -144,6 +144,9 @@ export class View {
     this.launcher.setAttribute("aria-label", this.look.texts.close);
     this.#isAtEnd = true;
     this.#scrollToEnd();
+  }
+
+  focus(): void {
     // On a touch screen the keyboard would cover the conversation at once.
     (matchMedia("(pointer: coarse)").matches ? this.panel : this.composer.input).focus();
   }
@@ -184,6 +187,7 @@ export class View {
   render(conversation: Conversation, isOnline: boolean, isIdentified: boolean): void {
     const { texts } = this.look;
     const { entries, activity, historyError } = conversation;
+    const focused = (this.panel.getRootNode() as ShadowRoot).activeElement;
     this.#status.textContent = activity === "typing" ? texts.typing : texts.assistant;
     this.#showBanner(!isOnline ? texts.offline : activity === "reconnecting" ? texts.reconnecting : this.#notice);
     this.panel.classList.toggle("loading", activity === "loading");
@@ -196,6 +200,8 @@ export class View {
     this.#history.replaceChildren(...(historyError ? [h("p", {}, describe(historyError, texts)), button({ class: "retry" }, this.actions.restore, texts.retry)] : []));
     this.composer.update(conversation.isReplying);
     this.#renderList(entries);
+    // The button that was pressed may be gone: the focus stays in the conversation.
+    if (focused && this.isOpen && !focused.checkVisibility()) this.#log.focus();
   }
 
   /** Keeps the first message in its place while older ones are put before it. */
@@ -233,7 +239,8 @@ export class View {
 
   #show(): void {
     if (this.#phone.matches) this.panel.showModal();
-    else this.panel.show();
+    // Not `show()`, which takes the focus; who wants it says so.
+    else this.panel.open = true;
     this.#fit();
   }
 

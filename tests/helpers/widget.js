@@ -56,7 +56,7 @@ class Site {
   /** A visitor with a browser of their own on a page of the site. */
   async visit({ path = "/", context, page: options, ...rest } = {}) {
     const url = this.put(path, rest);
-    context ??= await this.browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    context ??= await this.browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...options });
     const page = await context.newPage();
     const visitor = new Visitor(page, context);
     await page.goto(url);
