@@ -144,6 +144,26 @@ test("a token that is not taken any more is replaced", async () => {
   token = "nonsense";
   assert.equal((await read(client.stream("Hello"))).text, REPLY);
   assert.notEqual(token, "nonsense");
+  // Nobody is told that their data is gone when it is not.
+  token = "nonsense";
+  await assert.rejects(client.erase(), { status: 401, code: "session_required" });
+});
+
+test("a user stays that user when their session ends", async () => {
+  await client.identify(proven("user_123"));
+  for (const act of [() => client.send("It is me"), () => client.history()]) {
+    token = "nonsense";
+    await act();
+    assert.equal((await client.history()).messages[0].content, "It is me");
+  }
+  const [{ users }] = await service.sql`SELECT count(*)::int AS users FROM users`;
+  assert.equal(users, 1);
+  token = "nonsense";
+  await client.erase();
+  assert.deepEqual(await bodies(), []);
+  client.reset();
+  assert.equal(token, null);
+  assert.deepEqual(await client.history(), { messages: [], next: null });
 });
 
 /** A service whose answers to the POST are these streams of events, one after the other. */

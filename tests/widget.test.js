@@ -203,6 +203,20 @@ test("a long conversation comes back in pages", inBrowser, async () => {
   await earlier.waitFor({ state: "hidden" });
 });
 
+test("a conversation that cannot be loaded says so, and can be asked for again", inBrowser, async () => {
+  const visitor = await site.visit();
+  await visitor.open();
+  await visitor.say("Hello");
+  await visitor.isQuiet();
+  await visitor.page.route(`${site.line.url}/chat/history?*`, (route) => route.fulfill({ status: 503, headers: { "Access-Control-Allow-Origin": "*" }, body: '{"code":"storage_unavailable"}' }));
+  await visitor.page.reload();
+  await visitor.open();
+  await visitor.page.locator(".history").getByText("The assistant cannot reply at the moment.").waitFor();
+  await visitor.page.unroute(`${site.line.url}/chat/history?*`);
+  await visitor.page.getByRole("button", { name: "Try again" }).click();
+  await visitor.shows("Hello", "Hello from Anna.");
+});
+
 test("two tabs share one conversation", inBrowser, async () => {
   const first = await site.visit();
   const second = await site.visit({ context: first.context });

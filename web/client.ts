@@ -133,6 +133,7 @@ export class ChatClient {
   readonly #fetch: typeof fetch;
   readonly #retries: number;
   readonly #silence: number;
+  #identity: Identity | undefined;
 
   constructor(options: ClientOptions) {
     this.#endpoint = options.endpoint.replace(/\/+$/, "");
@@ -176,48 +177,42 @@ export class ChatClient {
 
   /** The visitor's own messages, newest page first; empty for visitors without a session. */
   async history({ limit, before, signal }: { limit?: number; before?: string; signal?: AbortSignal } = {}): Promise<HistoryPage> {
-    if (this.#storage.get()) {
-      const query = new URLSearchParams({ ...(limit && { limit: String(limit) }), ...(before && { before }) });
-      try {
-        return (await (await this.#request("GET", `/chat/history?${query}`, { signal })).json()) as HistoryPage;
-      } catch (error) {
-        if (!isInvalidToken(error)) throw error;
-      }
-    }
-    return { messages: [], next: null };
+    const query = new URLSearchParams({ ...(limit && { limit: String(limit) }), ...(before && { before }) });
+    return this.#inSession(async () => {
+      if (this.#storage.get() === null) return { messages: [], next: null };
+      return (await (await this.#request("GET", `/chat/history?${query}`, { signal })).json()) as HistoryPage;
+    });
   }
 
   /** Everything that is stored of the visitor. */
   async export(): Promise<unknown> {
-    return (await this.#request("GET", "/chat/me")).json();
+    return (await this.#inSession(() => this.#request("GET", "/chat/me"))).json();
   }
 
   /** Deletes everything that is stored of the visitor, and forgets the session. */
   async erase(): Promise<void> {
-    if (this.#storage.get()) {
-      await this.#request("DELETE", "/chat/me").catch((error) => {
-        if (!isInvalidToken(error)) throw error;
-      });
-    }
+    await this.#inSession(() => this.#request("DELETE", "/chat/me"));
     this.#storage.set(null);
   }
 
-  /** Makes the visitor a user of the site, as the site's server vouches. */
+  /** Makes the visitor a user of the site, as the site's server vouches: in this session, and in those that follow it. */
   async identify(identity: Identity): Promise<void> {
-    try {
-      await this.#request("POST", "/chat/session", { body: identity });
-    } catch (error) {
-      if (!isInvalidToken(error)) throw error;
-      await this.#request("POST", "/chat/session", { body: identity });
-    }
+    await this.#renewing(() => this.#request("POST", "/chat/session", { body: identity }));
+    this.#identity = identity;
+  }
+
+  /** Forgets the session and the user. */
+  reset(): void {
+    this.#identity = undefined;
+    this.#storage.set(null);
   }
 
   /**
    * Gets a session before the first message. Without one, a message whose answer got lost would be repeated as another
    * visitor's, and so be taken twice. Tabs that start at the same time wait for each other, and share it.
    */
-  async #begin(turnstile_token?: string, signal?: AbortSignal): Promise<void> {
-    const body = turnstile_token ? { turnstile_token } : {};
+  async #begin(vouched: Pick<Message, "turnstile_token">, signal?: AbortSignal): Promise<void> {
+    const body = { ...this.#identity, ...vouched };
     const start = async () => {
       if (this.#storage.get() === null) await this.#request("POST", "/chat/session", { body, signal });
     };
@@ -225,20 +220,33 @@ export class ChatClient {
     await (locks ? locks.request(`edge-chat:${this.#endpoint}`, start) : start());
   }
 
-  async #post(path: string, message: Message | string, key: string, signal?: AbortSignal): Promise<Response> {
+  #post(path: string, message: Message | string, key: string, signal?: AbortSignal): Promise<Response> {
     const given = typeof message === "string" ? { content: message } : message;
-    const body = { content: "", media_urls: [], audio_urls: [], ...given };
-    const { turnstile_token, ...vouched } = body;
-    // Twice, if the session had to be thrown away.
-    for (let tries = 0; ; tries += 1) {
+    const { turnstile_token, ...body } = { content: "", media_urls: [], audio_urls: [], ...given };
+    // Turnstile's token is good once.
+    const vouched = turnstile_token === undefined ? {} : { turnstile_token };
+    return this.#renewing(async () => {
       const isNew = this.#storage.get() === null && !body.user_id && !body.user_token;
-      try {
-        if (isNew) await this.#begin(turnstile_token, signal);
-        // Turnstile's token is good once.
-        return await this.#request("POST", path, { body: isNew ? vouched : body, headers: { "Idempotency-Key": key }, signal });
-      } catch (error) {
-        if (!isInvalidToken(error) || tries) throw error;
-      }
+      if (isNew) await this.#begin(vouched, signal);
+      return this.#request("POST", path, { body: isNew ? body : { ...body, ...vouched }, headers: { "Idempotency-Key": key }, signal });
+    });
+  }
+
+  /** Does what only the visitor may. A user whose session is gone gets another one. */
+  #inSession<T>(act: () => Promise<T>): Promise<T> {
+    return this.#renewing(async () => {
+      if (this.#storage.get() === null && this.#identity) await this.#begin({});
+      return act();
+    });
+  }
+
+  /** Does it once more if the session had to be thrown away. */
+  async #renewing<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (!isInvalidToken(error)) throw error;
+      return act();
     }
   }
 

@@ -131,6 +131,12 @@ export class Conversation {
     this.listener.changed();
   }
 
+  /** Forgets it on this device. */
+  reset(): void {
+    this.client.reset();
+    this.clear();
+  }
+
   async erase(): Promise<void> {
     this.#abort();
     await this.client.erase();
@@ -160,7 +166,10 @@ export class Conversation {
     } catch (error) {
       const { challenge } = this.listener;
       if (!(error instanceof ChatError && error.code.startsWith("turnstile_") && challenge)) throw error;
-      yield* ask({ turnstile_token: await challenge.call(this.listener) });
+      const turnstile_token = await challenge.call(this.listener).catch(() => {
+        throw error;
+      });
+      yield* ask({ turnstile_token });
     }
   }
 
@@ -200,7 +209,7 @@ export class Conversation {
     if (code && !reply.content && question) {
       question.state = "failed";
       question.error = code;
-      if (failure?.retryable ?? fault?.retryable) {
+      if ((failure?.retryable ?? fault?.retryable) || code.startsWith("turnstile_")) {
         question.retry = () => void (code === "reply_interrupted" ? this.#again(question) : this.#ask(question, key ?? ""));
       }
     } else if (question) {

@@ -32,7 +32,6 @@ export class EdgeChatElement extends HTMLElement {
   readonly #root = this.attachShadow({ mode: "open" });
   #view: View | undefined;
   #conversation: Conversation | undefined;
-  #storage: ReturnType<typeof tokenStorage> | undefined;
   /** Where other tabs hear that something was said here. */
   #channel: BroadcastChannel | undefined;
   #life: AbortController | undefined;
@@ -67,15 +66,14 @@ export class EdgeChatElement extends HTMLElement {
   reset(): void {
     this.#identity = undefined;
     this.#isIdentified = false;
-    this.#storage?.set(null);
-    this.#conversation?.clear();
+    this.#conversation?.reset();
   }
 
   connectedCallback(): void {
     this.#life = new AbortController();
     const { signal } = this.#life;
     const { endpoint } = this;
-    const storage = (this.#storage = tokenStorage(endpoint));
+    const storage = tokenStorage(endpoint);
     this.#conversation = new Conversation(new ChatClient({ endpoint, storage }), {
       changed: () => this.#changed(),
       settled: (entry) => this.#settled(entry),
@@ -223,7 +221,8 @@ export class EdgeChatElement extends HTMLElement {
     link.href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 2)], { type: "application/json" }));
     link.download = "chat.json";
     link.click();
-    URL.revokeObjectURL(link.href);
+    // Not at once: Safari has not read it yet.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
   async #erase(): Promise<void> {

@@ -8,6 +8,9 @@ interface Turnstile {
   remove(widget: string): void;
 }
 
+/** A policy can be made once. */
+let address: string | undefined;
+
 /** Asks Turnstile for a token; its box is a child of `host`. The script is loaded when it is first needed. */
 export async function challenge(host: HTMLElement, sitekey: string, language: string): Promise<string> {
   const turnstile = await load();
@@ -27,7 +30,7 @@ function load(): Promise<Turnstile> {
   if (turnstile) return Promise.resolve(turnstile);
   return new Promise((resolve, reject) => {
     const script = h("script", { async: true });
-    script.src = trusted(SCRIPT);
+    script.src = address ??= trusted(SCRIPT);
     script.onload = () => resolve((globalThis as unknown as { turnstile: Turnstile }).turnstile);
     script.onerror = () => reject(new Error("Turnstile cannot be loaded"));
     document.head.append(script);
@@ -39,5 +42,5 @@ function trusted(url: string): string {
   const { trustedTypes } = globalThis as {
     trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): string } };
   };
-  return trustedTypes?.createPolicy("edge-chat", { createScriptURL: (address) => address }).createScriptURL(url) ?? url;
+  return trustedTypes?.createPolicy("edge-chat", { createScriptURL: (given) => given }).createScriptURL(url) ?? url;
 }
