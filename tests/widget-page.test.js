@@ -353,7 +353,9 @@ test("Turnstile is asked when the service wants it, and only where it is set up"
   assert.equal(loaded, 0);
   await visitor.say("Hello");
   await visitor.page.getByText("challenge key").waitFor();
+  await visitor.banner.getByText("Please confirm that you are human.").waitFor();
   await visitor.shows("Hello", REPLY);
+  assert.equal(await visitor.banner.isVisible(), false);
   assert.deepEqual([loaded, asked], [1, [undefined, "human"]]);
   const without = await site.visit({ path: "/without", context: await site.browser.newContext(), attributes: "data-lang=en" });
   await without.context.route(`${site.line.url}/chat/session`, (route) => route.fulfill({ status: 403, contentType: "application/problem+json", headers: { "Access-Control-Allow-Origin": "*" }, body: '{"code":"turnstile_required"}' }));

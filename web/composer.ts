@@ -59,13 +59,30 @@ export class Composer {
       if (event.key === "Enter") this.#add();
       else this.#toggleAddress();
     });
-    this.update(false);
+    this.#changed();
+  }
+
+  /** What the visitor has written so far. */
+  get draft(): string {
+    return this.input.value;
+  }
+
+  set draft(text: string) {
+    this.input.value = text;
+    this.#changed();
   }
 
   /** Whether there is a reply to stop. */
   update(canStop: boolean): void {
+    if (canStop === this.#canStop) return;
     this.#canStop = canStop;
     this.#changed();
+  }
+
+  /** Makes the field as high as its text. */
+  fit(): void {
+    this.input.style.height = "auto";
+    this.input.style.height = `${this.input.scrollHeight}px`;
   }
 
   #changed(): void {
@@ -79,8 +96,7 @@ export class Composer {
     }
     // Not `disabled`: it would throw the keyboard's focus away.
     this.#action.setAttribute("aria-disabled", String(!this.#canStop && this.#isEmpty));
-    this.input.style.height = "auto";
-    this.input.style.height = `${this.input.scrollHeight}px`;
+    this.fit();
   }
 
   get #isEmpty(): boolean {

@@ -126,7 +126,7 @@ export class EdgeChatElement extends HTMLElement {
   #mount(): void {
     const language = chooseLanguage([this.getAttribute("lang") ?? "", document.documentElement.lang, ...navigator.languages].filter(Boolean));
     const texts = LANGUAGES[language] as Texts;
-    const draft = this.#view?.composer.input.value ?? "";
+    const draft = this.#view?.composer.draft ?? "";
     const hadFocus = this.matches(":focus");
     const view = new View(
       {
@@ -149,7 +149,7 @@ export class EdgeChatElement extends HTMLElement {
       },
     );
     this.#view = view;
-    view.composer.input.value = draft;
+    view.composer.draft = draft;
     // Constructed: a page's Content-Security-Policy forbids `<style>`, not this.
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(css);
@@ -236,7 +236,11 @@ export class EdgeChatElement extends HTMLElement {
 
   async #challenge(): Promise<string> {
     this.#view?.notify(this.#texts.challenge);
-    return challenge(this, this.getAttribute("turnstile-sitekey") ?? "", this.#view?.look.language ?? "en");
+    try {
+      return await challenge(this, this.getAttribute("turnstile-sitekey") ?? "", this.#view?.look.language ?? "en");
+    } finally {
+      this.#view?.notify("");
+    }
   }
 
   #settled(entry: Entry): void {

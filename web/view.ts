@@ -142,6 +142,7 @@ export class View {
     this.#show();
     this.launcher.setAttribute("aria-expanded", "true");
     this.launcher.setAttribute("aria-label", this.look.texts.close);
+    this.composer.fit();
     this.#isAtEnd = true;
     this.#scrollToEnd();
   }
