@@ -5,6 +5,9 @@
  * without a doubled or a missing character.
  */
 
+import { readEvents } from "./events.js";
+import { Reply } from "./reply.js";
+
 /** Where the visitor's session is kept between requests, such as `localStorage`. */
 export interface TokenStorage {
   get(): string | null;
@@ -305,91 +308,6 @@ export class ChatClient {
   }
 }
 
-interface EventData {
-  content: string;
-  is_final: boolean;
-  error?: Fault;
-}
-
-/** What of a reply has arrived, in bytes of UTF-8 as the events' ids (`{turn}.{bytes}`) count it. */
-class Reply {
-  /** Id of the last event, for `Last-Event-ID`. */
-  seen: string | undefined;
-  #turn = "";
-  #bytes = new Uint8Array();
-  /** Where the last event of this connection ended. */
-  #place: number | undefined;
-
-  /** Another connection brings the reply, from its start or from anywhere in what is known. */
-  reopen(): void {
-    this.#place = undefined;
-  }
-
-  *take(id: string, data: EventData): Generator<StreamEvent> {
-    const [turn = "", end = ""] = id.split(".");
-    if (data.is_final) {
-      // Another Worker began it anew, and it came out shorter.
-      if (this.#place !== undefined && this.#place < this.#bytes.length) yield this.#replace(turn, this.#place, new Uint8Array());
-      yield { type: "end", turn, ...(data.error && { error: data.error }) };
-      return;
-    }
-    const piece = new TextEncoder().encode(data.content);
-    const start = Number(end) - piece.length;
-    this.#place = Number(end);
-    this.seen = id;
-    if (this.#turn && turn !== this.#turn) return yield this.#replace(turn, 0, piece);
-    this.#turn = turn;
-    if (start > this.#bytes.length) throw new TypeError("a piece of the reply is missing");
-    const known = this.#bytes.subarray(start, start + piece.length);
-    if (known.some((byte, index) => byte !== piece[index])) return yield this.#replace(turn, start, piece);
-    const news = piece.subarray(known.length);
-    if (!news.length) return;
-    this.#bytes = join(this.#bytes, news);
-    yield { type: "text", content: new TextDecoder().decode(news), turn };
-  }
-
-  #replace(turn: string, kept: number, piece: Uint8Array): StreamEvent {
-    this.#turn = turn;
-    this.#bytes = join(this.#bytes.subarray(0, kept), piece);
-    return { type: "replace", content: new TextDecoder().decode(this.#bytes), turn };
-  }
-}
-
-/** The events of a stream. <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream> */
-async function* readEvents(body: ReadableStream<Uint8Array>, silence: number): AsyncGenerator<{ id: string; data: EventData }> {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let buffer = "";
-  let id = "";
-  let data = "";
-  try {
-    for (;;) {
-      const { done, value } = await withTimeout(reader.read(), silence);
-      if (done) return;
-      const lines = (buffer + decoder.decode(value, { stream: true })).split("\n");
-      buffer = lines.pop() ?? "";
-      for (const line of lines.map((text) => text.replace(/\r$/, ""))) {
-        if (line === "" && data) {
-          yield { id, data: JSON.parse(data) as EventData };
-          data = "";
-        }
-        const [, name, text = ""] = /^(id|data): ?(.*)$/s.exec(line) ?? [];
-        if (name === "id") id = text;
-        if (name === "data") data += text;
-      }
-    }
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
-
-function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new TypeError("the connection went silent")), milliseconds);
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
 /** Waits longer from failure to failure, and as long as the browser knows that it is offline. */
 async function pause(failures: number, signal?: AbortSignal): Promise<void> {
   const milliseconds = Math.min(500 * 2 ** (failures - 1), 8000) * (0.75 + Math.random() / 2);
@@ -406,13 +324,6 @@ async function pause(failures: number, signal?: AbortSignal): Promise<void> {
     }
   });
   signal?.throwIfAborted();
-}
-
-function join(head: Uint8Array, tail: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(head.length + tail.length);
-  whole.set(head);
-  whole.set(tail, head.length);
-  return whole;
 }
 
 function memoryStorage(): TokenStorage {
