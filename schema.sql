@@ -53,7 +53,13 @@ CREATE TABLE chat_turns (
     -- Whether the visitor wants no more of a running reply.
     is_stopped BOOLEAN NOT NULL DEFAULT false,
     -- Tokens that the budgets were charged for it: a reservation while it runs.
-    charged INTEGER NOT NULL DEFAULT 0
+    charged INTEGER NOT NULL DEFAULT 0,
+    -- While it runs, the budgets that paid ('scope key'), on which day, and the one that refused a reply.
+    payers TEXT[],
+    paid_on DATE,
+    refused_by TEXT,
+    -- When the ticket was given, if not with the turn.
+    ticket_at TIMESTAMP WITH TIME ZONE
 );
 
 -- A visitor's newest turns.
@@ -84,8 +90,7 @@ CREATE TABLE chat_attachments (
 CREATE TABLE chat_budgets (
     day DATE NOT NULL,
     scope TEXT NOT NULL CHECK (scope IN ('visitor', 'ip', 'total')),
-    -- The user's row (with 'unproven ' before it for those who only name the user), a pseudonym of the address that is
-    -- another one each day, or nothing.
+    -- A pseudonym of the visitor or the address, another one each day; or nothing.
     key TEXT NOT NULL,
     tokens BIGINT NOT NULL,
     PRIMARY KEY (day, scope, key)

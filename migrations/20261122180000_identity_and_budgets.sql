@@ -11,13 +11,18 @@ FROM users WHERE users.id = user_id AND starts_with(phone_number, 'chat_visitor_
 ALTER TABLE chat_turns ADD COLUMN is_stopped BOOLEAN NOT NULL DEFAULT false;
 -- Tokens that the budgets were charged for it: a reservation while it runs.
 ALTER TABLE chat_turns ADD COLUMN charged INTEGER NOT NULL DEFAULT 0;
+-- While it runs, the budgets that paid ('scope key'), on which day, and the one that refused a reply.
+ALTER TABLE chat_turns ADD COLUMN payers TEXT[];
+ALTER TABLE chat_turns ADD COLUMN paid_on DATE;
+ALTER TABLE chat_turns ADD COLUMN refused_by TEXT;
+-- When the ticket was given, if not with the turn.
+ALTER TABLE chat_turns ADD COLUMN ticket_at TIMESTAMP WITH TIME ZONE;
 
 -- Tokens that were spent or are reserved, by day (UTC).
 CREATE TABLE chat_budgets (
     day DATE NOT NULL,
     scope TEXT NOT NULL CHECK (scope IN ('visitor', 'ip', 'total')),
-    -- The user's row (with 'unproven ' before it for those who only name the user), a pseudonym of the address that is
-    -- another one each day, or nothing.
+    -- A pseudonym of the visitor or the address, another one each day; or nothing.
     key TEXT NOT NULL,
     tokens BIGINT NOT NULL,
     PRIMARY KEY (day, scope, key)
@@ -33,6 +38,10 @@ CREATE TABLE chat_erasures (
 -- migrate:down
 DROP TABLE chat_erasures;
 DROP TABLE chat_budgets;
+ALTER TABLE chat_turns DROP COLUMN ticket_at;
+ALTER TABLE chat_turns DROP COLUMN refused_by;
+ALTER TABLE chat_turns DROP COLUMN paid_on;
+ALTER TABLE chat_turns DROP COLUMN payers;
 ALTER TABLE chat_turns DROP COLUMN charged;
 ALTER TABLE chat_turns DROP COLUMN is_stopped;
 ALTER TABLE chat_turns DROP COLUMN is_proven;

@@ -122,6 +122,7 @@ impl Error {
             Self::NotFound => (404, "Not Found"),
             Self::MethodNotAllowed(_) => (405, "Method Not Allowed"),
             Self::AlreadyReceived => (409, "Conflict"),
+            Self::History(HistoryError::Erased) => (410, "Gone"),
             Self::PayloadTooLarge => (413, "Content Too Large"),
             Self::UnsupportedMediaType => (415, "Unsupported Media Type"),
             Self::KeyReused => (422, "Unprocessable Content"),
@@ -136,7 +137,8 @@ impl Error {
 
     /// Whether the fault is the service's own, and so belongs into its log.
     pub const fn is_internal(&self) -> bool {
-        self.status().0 >= 500 && !matches!(self, Self::Interrupted(ModelError::Stopped))
+        self.status().0 >= 500
+            && !matches!(self, Self::Interrupted(ModelError::Stopped) | Self::NoReply(Some(ModelError::Stopped)))
     }
 
     /// What a client is told.
@@ -194,6 +196,9 @@ impl Error {
             Self::History(HistoryError::Binding(_)) => {
                 ("misconfigured", format!("The service is not set up correctly: there is no usable binding {HYPERDRIVE}."))
             }
+            Self::History(HistoryError::Erased) => {
+                ("erased", "The conversation was erased while this was on its way: a new message begins another one.".to_owned())
+            }
             Self::History(_) => {
                 ("storage_unavailable", "Messages cannot be stored at the moment: try again soon.".to_owned())
             }
@@ -224,7 +229,7 @@ impl Error {
         }
         match status {
             401 => headers.set("WWW-Authenticate", "ChatToken")?,
-            429 => headers.set("Retry-After", RATE_LIMIT_PERIOD)?,
+            429 => headers.set("Retry-After", &RATE_LIMIT_PERIOD.to_string())?,
             503 => headers.set("Retry-After", "5")?,
             _ => {}
         }

@@ -8,7 +8,7 @@ use worker::Delay;
 
 use crate::{
     error::Error,
-    history::{History, TurnState},
+    history::{History, HistoryError, TurnState},
     live::LiveReply,
     llm::ModelError,
     relay::{Relay, Wake},
@@ -33,19 +33,19 @@ pub async fn follow<O: Outlet>(
     loop {
         while let Some(live) = LiveReply::find(turn) {
             live.with_text(|reply| take(reply, text));
-            outlet.show(text);
+            outlet.flush(text);
             if pause(LIVE_INTERVAL, &mut relay, outlet, text).await {
                 return Err(Error::Interrupted(ModelError::OutOfTime));
             }
         }
-        let watched = history.watch_turn(turn).await?.ok_or(Error::NotFound)?;
+        let watched = history.watch_turn(turn).await?.ok_or(HistoryError::Erased)?;
         take(&watched.reply, text);
         match watched.state {
             TurnState::Complete => return Ok(()),
             TurnState::Partial => return Err(Error::Interrupted(ModelError::Truncated)),
             TurnState::Failed => return Err(Error::NoReply(None)),
             TurnState::Running if watched.is_lost => return Err(Error::Interrupted(ModelError::Lost)),
-            TurnState::Running => outlet.show(text),
+            TurnState::Running => outlet.flush(text),
         }
         if pause(STORED_INTERVAL, &mut relay, outlet, text).await {
             return Err(Error::Interrupted(ModelError::OutOfTime));
@@ -68,6 +68,7 @@ async fn pause<O: Outlet>(interval: Duration, relay: &mut Relay, outlet: &mut O,
         match relay.wake(outlet, |cx| delay.as_mut().poll(cx)).await {
             Wake::Ready(()) => return false,
             Wake::Left => return true,
+            Wake::Due => {}
             Wake::Tick => {
                 if relay.bridge(outlet, text).is_err() {
                     return true;

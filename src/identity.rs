@@ -9,8 +9,8 @@ use crate::{
     chat_request::UserId,
     clock::Timestamp,
     jws::{Key, Unverified},
-    session::{InvalidToken, Sessions, Subject},
-    visitor::{Visitor, session_cookie},
+    session::{InvalidToken, Session, Sessions, Subject},
+    visitor::{Visitor, session_cookies},
 };
 
 /// How far the clocks of the site and of this service may differ, in seconds.
@@ -21,9 +21,9 @@ const CLOCK_SKEW: u64 = 60;
 pub struct Credentials {
     /// Who the site says is speaking.
     pub user_id: Option<UserId>,
-    /// HMAC-SHA256 over `user_id` with the site's secret, in hexadecimal digits.
+    /// HMAC-SHA256 over `user_id` with the site's secret for hashes, in hexadecimal digits.
     pub user_hash: Option<String>,
-    /// In their place, a JSON Web Token (`HS256`) with `sub` and `exp`, signed with the site's secret.
+    /// In their place, a JSON Web Token (`HS256`) with `sub` and `exp`, signed with the site's secret for tokens.
     pub user_token: Option<String>,
     /// What Cloudflare Turnstile gave the page.
     pub turnstile_token: Option<String>,
@@ -48,17 +48,19 @@ pub enum IdentityError {
     #[error("`user_token` is for another user than `user_id`.")]
     AnotherUser,
     /// There is nothing to check a proof with.
-    #[error("This service has no `IDENTITY_SECRETS` to check `user_hash` or `user_token` with: leave them out.")]
-    NoSecrets,
+    #[error("This service has no `{1}` to check {0} with: leave it out.")]
+    NoSecrets(&'static str, &'static str),
 }
 
-/// How users are told apart: `IDENTITY` and `IDENTITY_SECRETS`.
+/// How users are told apart: `IDENTITY`, `USER_HASH_SECRETS` and `USER_TOKEN_SECRETS`.
 #[derive(Clone, Default)]
 pub struct IdentityPolicy {
     /// Whether a `user_id` that nothing proves is refused.
     pub is_proof_required: bool,
-    /// The site's secrets; each of them is good.
-    pub secrets: Vec<Key>,
+    /// The site's secrets for `user_hash`; each of them is good.
+    pub hash_secrets: Vec<Key>,
+    /// Those for `user_token`. They are others: where users choose their ids, the hash of one could be a token's signature.
+    pub token_secrets: Vec<Key>,
 }
 
 impl std::fmt::Debug for IdentityPolicy {
@@ -81,11 +83,11 @@ impl IdentityPolicy {
         if credentials.user_hash.is_none() && credentials.user_token.is_none() {
             return Ok(None);
         }
-        if self.secrets.is_empty() {
-            return Err(IdentityError::NoSecrets);
-        }
         let mut proved = None;
         if let Some(token) = &credentials.user_token {
+            if self.token_secrets.is_empty() {
+                return Err(IdentityError::NoSecrets("`user_token`", "USER_TOKEN_SECRETS"));
+            }
             let user = self.token_user(token, now).ok_or(IdentityError::WrongToken)?;
             if credentials.user_id.as_ref().is_some_and(|id| *id != user) {
                 return Err(IdentityError::AnotherUser);
@@ -93,9 +95,12 @@ impl IdentityPolicy {
             proved = Some(user);
         }
         if let Some(hash) = &credentials.user_hash {
+            if self.hash_secrets.is_empty() {
+                return Err(IdentityError::NoSecrets("`user_hash`", "USER_HASH_SECRETS"));
+            }
             let user = credentials.user_id.as_ref().ok_or(IdentityError::WrongHash)?;
             let hash = hex::decode(hash).map_err(|_| IdentityError::WrongHash)?;
-            if !self.secrets.iter().any(|key| key.verifies(user.as_str().as_bytes(), &hash)) {
+            if !self.hash_secrets.iter().any(|key| key.verifies(user.as_str().as_bytes(), &hash)) {
                 return Err(IdentityError::WrongHash);
             }
             proved = Some(user.clone());
@@ -105,7 +110,7 @@ impl IdentityPolicy {
 
     fn token_user(&self, token: &str, now: Timestamp) -> Option<UserId> {
         let token = Unverified::parse(token)?;
-        let claims: UserClaims = self.secrets.iter().find_map(|key| token.verify(key))?;
+        let claims: UserClaims = self.token_secrets.iter().find_map(|key| token.verify(key))?;
         let (now, skew) = (now.seconds() as f64, CLOCK_SKEW as f64);
         (claims.exp > now - skew && claims.nbf <= now + skew).then_some(())?;
         UserId::parse(claims.sub).ok()
@@ -119,13 +124,14 @@ pub struct Identified {
     pub visitor: Visitor,
     /// Whose new session token the answer carries, if any.
     pub issue: Option<Subject>,
-    /// Whether neither a session nor a proof came with it.
-    pub is_first_contact: bool,
+    /// The session that came with it.
+    pub session: Option<Session>,
 }
 
 impl Identified {
-    const fn known(subject: Subject, issue: Option<Subject>) -> Self {
-        Self { visitor: Visitor::Known(subject), issue, is_first_contact: false }
+    /// Whether neither a session nor a proof came with it.
+    pub const fn is_first_contact(&self) -> bool {
+        self.session.is_none() && !matches!(self.visitor, Visitor::Known(_))
     }
 }
 
@@ -140,42 +146,54 @@ pub enum Unidentified {
     Body(#[from] IdentityError),
 }
 
+/// What a request's headers say of its visitor.
+#[derive(Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// `X-Chat-Token`.
+    pub header: Option<&'a str>,
+    /// `Cookie`.
+    pub cookies: Option<&'a str>,
+    /// Whether it came by HTTPS.
+    pub is_secure: bool,
+}
+
 /// What the body proves goes first, then the session of the header, then that of the cookie. A cookie that is not valid
 /// is no error: a page cannot take it back.
 pub fn identify(
     credentials: &Credentials,
-    header: Option<&str>,
-    cookies: Option<&str>,
+    presented: Presented<'_>,
     policy: &IdentityPolicy,
     sessions: &Sessions,
     now: Timestamp,
 ) -> Result<Identified, Unidentified> {
     if let Some(user) = policy.prove(credentials, now)? {
         let subject = Subject::User(user);
-        return Ok(Identified::known(subject.clone(), Some(subject)));
+        return Ok(Identified { visitor: Visitor::Known(subject.clone()), issue: Some(subject), session: None });
     }
-    let session = match header {
-        Some(token) => Some(sessions.verify(token, now)?),
-        None => cookies.and_then(session_cookie).and_then(|token| sessions.verify(token, now).ok()),
+    let session = match (presented.header, presented.cookies) {
+        (Some(token), _) => Some(sessions.verify(token, now)?),
+        (None, Some(cookies)) => {
+            session_cookies(cookies, presented.is_secure).find_map(|token| sessions.verify(token, now).ok())
+        }
+        (None, None) => None,
     };
-    match (&credentials.user_id, session) {
+    let (visitor, issue) = match (&credentials.user_id, &session) {
         (Some(user), Some(session)) if session.subject == Subject::User(user.clone()) => {
-            Ok(Identified::known(session.subject, None))
+            (Visitor::Known(session.subject.clone()), None)
         }
-        (Some(_), _) if policy.is_proof_required => Err(IdentityError::Unproven.into()),
-        (Some(user), session) => {
-            Ok(Identified { visitor: Visitor::Named(user.clone()), issue: None, is_first_contact: session.is_none() })
-        }
+        (Some(_), _) if policy.is_proof_required => return Err(IdentityError::Unproven.into()),
+        (Some(user), _) => (Visitor::Named(user.clone()), None),
         (None, Some(session)) => {
             // A user's session is renewed by the proof that made it.
             let issue = Some(&session.subject).filter(|s| session.is_old && matches!(s, Subject::Visitor(_))).cloned();
-            Ok(Identified::known(session.subject, issue))
+            (Visitor::Known(session.subject.clone()), issue)
         }
         (None, None) => {
             let id = Uuid::new_v4();
-            Ok(Identified { visitor: Visitor::New(id), issue: Some(Subject::Visitor(id)), is_first_contact: true })
+            (Visitor::New(id), Some(Subject::Visitor(id)))
         }
-    }
+    };
+    Ok(Identified { visitor, issue, session })
 }
 
 #[cfg(test)]
@@ -187,10 +205,12 @@ mod tests {
     const KEYS: &str = "a:0123456789abcdef0123456789abcdef";
     const NOW: Timestamp = Timestamp::from_millis(1_759_328_659_941);
     const SECRET: &str = "the site's secret";
+    const TOKEN_SECRET: &str = "the site's secret for tokens";
 
     fn policy(is_proof_required: bool) -> IdentityPolicy {
-        let secrets = ["an older one", SECRET].iter().filter_map(|secret| Key::new(secret)).collect();
-        IdentityPolicy { is_proof_required, secrets }
+        let keys = |secrets: [&str; 2]| secrets.iter().filter_map(|secret| Key::new(secret)).collect();
+        let (hash_secrets, token_secrets) = (keys(["an older one", SECRET]), keys(["another one", TOKEN_SECRET]));
+        IdentityPolicy { is_proof_required, hash_secrets, token_secrets }
     }
 
     fn user(id: &str) -> UserId {
@@ -206,20 +226,21 @@ mod tests {
     }
 
     fn token(claims: serde_json::Value) -> Credentials {
-        let token = jws::encode("", &Key::new(SECRET).unwrap(), &claims);
+        let token = jws::encode("", &Key::new(TOKEN_SECRET).unwrap(), &claims);
         Credentials { user_token: Some(token), ..Credentials::default() }
     }
 
     fn run(credentials: &Credentials, header: Option<&str>, cookies: Option<&str>) -> Result<Identified, Unidentified> {
-        identify(credentials, header, cookies, &policy(false), &sessions(KEYS), NOW)
+        let presented = Presented { header, cookies, is_secure: true };
+        identify(credentials, presented, &policy(false), &sessions(KEYS), NOW)
     }
 
     #[test]
     fn a_hash_or_a_token_proves_a_user() {
         let subject = Subject::User(user("jürgen@a.test"));
-        let proved = Identified::known(subject.clone(), Some(subject));
         let hashed = Credentials { user_hash: Some(hash("jürgen@a.test")), ..named("jürgen@a.test") };
-        assert_eq!(run(&hashed, None, None), Ok(proved));
+        let proved = run(&hashed, None, None).unwrap();
+        assert_eq!((proved.visitor, proved.issue), (Visitor::Known(subject.clone()), Some(subject)));
         let in_capitals = Credentials { user_hash: Some(hash("a").to_uppercase()), ..named("a") };
         assert!(run(&in_capitals, None, None).is_ok());
         let exp = NOW.seconds() + 60;
@@ -255,13 +276,17 @@ mod tests {
         }
         let none = IdentityPolicy::default();
         let hashed = Credentials { user_hash: Some(hash("a")), ..named("a") };
-        assert_eq!(identify(&hashed, None, None, &none, &sessions(KEYS), NOW), Err(NoSecrets.into()));
+        let refused = identify(&hashed, Presented::default(), &none, &sessions(KEYS), NOW);
+        assert_eq!(refused, Err(NoSecrets("`user_hash`", "USER_HASH_SECRETS").into()));
     }
 
     #[test]
     fn an_unproven_user_is_only_named_or_refused() {
         let session = sessions(KEYS).issue(&Subject::User(user("a")), NOW);
-        let strict = |header| identify(&named("a"), header, None, &policy(true), &sessions(KEYS), NOW);
+        let strict = |header| {
+            let presented = Presented { header, ..Presented::default() };
+            identify(&named("a"), presented, &policy(true), &sessions(KEYS), NOW)
+        };
         assert_eq!(run(&named("a"), None, None).unwrap().visitor, Visitor::Named(user("a")));
         assert_eq!(strict(None), Err(IdentityError::Unproven.into()));
         // The session that an earlier proof made is proof too, of this user alone.
@@ -276,14 +301,20 @@ mod tests {
         let nobody = Credentials::default();
         for (header, cookies) in [
             (Some(token.as_str()), None),
-            (None, Some(format!("a=b; edge_chat={token}"))),
-            (None, Some(format!("__Host-edge_chat={token}"))),
+            (None, Some(format!("a=b; __Host-edge_chat={token}"))),
+            (None, Some(format!("__Host-edge_chat=stale; __Host-edge_chat={token}"))),
         ] {
-            let identified = run(&nobody, header, cookies.as_deref());
-            assert_eq!(identified, Ok(Identified::known(subject.clone(), None)));
+            let identified = run(&nobody, header, cookies.as_deref()).unwrap();
+            assert_eq!((identified.visitor, identified.issue), (Visitor::Known(subject.clone()), None));
         }
-        assert_eq!(run(&nobody, Some("x"), Some(&format!("edge_chat={token}"))), Err(InvalidToken.into()));
-        for cookie in ["edge_chat=", "edge_chat=x", "edge_chat"] {
+        // By HTTPS, anybody on a neighbouring host could have set this one.
+        let cookies = format!("edge_chat={token}");
+        assert!(matches!(run(&nobody, None, Some(&cookies)).unwrap().visitor, Visitor::New(_)));
+        let by_http = Presented { cookies: Some(&cookies), ..Presented::default() };
+        let identified = identify(&nobody, by_http, &policy(false), &sessions(KEYS), NOW).unwrap();
+        assert_eq!(identified.visitor, Visitor::Known(subject.clone()));
+        assert_eq!(run(&nobody, Some("x"), Some(&format!("__Host-edge_chat={token}"))), Err(InvalidToken.into()));
+        for cookie in ["__Host-edge_chat=", "__Host-edge_chat=x", "__Host-edge_chat"] {
             assert!(matches!(run(&nobody, None, Some(cookie)).unwrap().visitor, Visitor::New(_)));
         }
     }
@@ -294,7 +325,8 @@ mod tests {
         let later = Timestamp::from_millis((NOW.seconds() + 20 * 24 * 60 * 60) * 1000);
         let run = |subject: &Subject| {
             let token = sessions(KEYS).issue(subject, NOW);
-            identify(&Credentials::default(), Some(&token), None, &policy(false), &sessions(KEYS), later).unwrap()
+            let presented = Presented { header: Some(&token), ..Presented::default() };
+            identify(&Credentials::default(), presented, &policy(false), &sessions(KEYS), later).unwrap()
         };
         assert_eq!(run(&subject).issue, Some(subject));
         assert_eq!(run(&Subject::User(user("a"))).issue, None);

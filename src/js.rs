@@ -1,8 +1,10 @@
 //! The runtime's own streams and timers, bound closely: each read and each write is one crossing into JavaScript.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
-    task::{Context, Poll},
+    rc::Rc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -53,25 +55,87 @@ pub fn describe(error: &JsValue) -> String {
         .unwrap_or_else(|| "an unknown error".to_owned())
 }
 
+/// Waits for one promise after the other, each with the same two callbacks: to make new ones costs more than a token.
+struct Settled {
+    state: Rc<RefCell<SettledState>>,
+    /// For a promise that is fulfilled, and for one that is rejected. Always there until this is dropped.
+    callbacks: Option<Callbacks>,
+}
+
+type Callbacks = [Closure<dyn FnMut(JsValue)>; 2];
+
+#[derive(Default)]
+struct SettledState {
+    is_pending: bool,
+    outcome: Option<Result<JsValue, JsValue>>,
+    waker: Option<Waker>,
+    /// Callbacks that outlive their [`Settled`], since a promise still has them.
+    orphans: Option<Callbacks>,
+}
+
+impl Settled {
+    fn new() -> Self {
+        let state = Rc::new(RefCell::new(SettledState::default()));
+        let settle = |state: &Rc<RefCell<SettledState>>, outcome| {
+            let waker = {
+                let mut state = state.borrow_mut();
+                state.outcome = Some(outcome);
+                state.orphans = None;
+                state.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        let (ok, failed) = (Rc::clone(&state), Rc::clone(&state));
+        let fulfilled = Closure::new(move |value| settle(&ok, Ok(value)));
+        let rejected = Closure::new(move |error| settle(&failed, Err(error)));
+        Self { state, callbacks: Some([fulfilled, rejected]) }
+    }
+
+    /// Waits for the promise that `start` makes, unless one is waited for already.
+    fn poll(&self, cx: &mut Context<'_>, start: impl FnOnce() -> Promise) -> Poll<Result<JsValue, JsValue>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(outcome) = state.outcome.take() {
+            state.is_pending = false;
+            return Poll::Ready(outcome);
+        }
+        if let Some([fulfilled, rejected]) = self.callbacks.as_ref().filter(|_| !state.is_pending) {
+            state.is_pending = true;
+            let _ = start().then2(fulfilled, rejected);
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        let mut state = self.state.borrow_mut();
+        if state.is_pending && state.outcome.is_none() {
+            state.orphans = self.callbacks.take();
+        }
+    }
+}
+
 /// Reads a byte stream. Dropping it cancels the stream, unless it was read to its end.
 pub struct ByteReader {
     reader: ReadableStreamDefaultReader,
-    pending: Option<JsFuture>,
+    settled: Settled,
     ended: bool,
 }
 
 impl ByteReader {
     /// Locks the stream for reading.
     pub fn new(stream: &ReadableStream) -> Self {
-        Self { reader: stream.get_reader().unchecked_into(), pending: None, ended: false }
+        Self { reader: stream.get_reader().unchecked_into(), settled: Settled::new(), ended: false }
     }
 
     /// Appends the next bytes to `buffer`; `false` at the end of the stream. The error is a JavaScript one.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Result<bool, JsValue>> {
-        let reader = &self.reader;
-        let pending = self.pending.get_or_insert_with(|| JsFuture::from(reader.read()));
-        let Poll::Ready(outcome) = Pin::new(pending).poll(cx) else { return Poll::Pending };
-        self.pending = None;
+        let Poll::Ready(outcome) = self.settled.poll(cx, || self.reader.read()) else { return Poll::Pending };
         let result: ReadResult = match outcome {
             Ok(result) => result.unchecked_into(),
             Err(error) => {

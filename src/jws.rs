@@ -4,6 +4,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sha2::Sha256;
 
 /// Longest token that is looked at, in bytes.
@@ -35,13 +36,16 @@ struct Header {
     alg: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    /// Extensions that must be understood; none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<Value>,
 }
 
 const ALGORITHM: &str = "HS256";
 
 /// A token with these claims, signed with the key of this id.
 pub fn encode(key_id: &str, key: &Key, claims: &impl Serialize) -> String {
-    let header = Header { alg: ALGORITHM.to_owned(), kid: Some(key_id.to_owned()) };
+    let header = Header { alg: ALGORITHM.to_owned(), kid: Some(key_id.to_owned()), crit: None };
     // Strings and numbers always serialise.
     let part = |json: serde_json::Result<Vec<u8>>| BASE64URL.encode(json.unwrap_or_default());
     let signed = format!("{}.{}", part(serde_json::to_vec(&header)), part(serde_json::to_vec(claims)));
@@ -66,7 +70,12 @@ impl<'a> Unverified<'a> {
         let (header, claims) = signed.split_once('.')?;
         let header: Header = serde_json::from_slice(&BASE64URL.decode(header).ok()?).ok()?;
         let signature = BASE64URL.decode(signature).ok()?;
-        (header.alg == ALGORITHM).then_some(Self { key_id: header.kid, signed, claims, signature })
+        (header.alg == ALGORITHM && header.crit.is_none()).then_some(Self {
+            key_id: header.kid,
+            signed,
+            claims,
+            signature,
+        })
     }
 
     /// The claims, if the key's owner signed them.
@@ -81,7 +90,7 @@ impl<'a> Unverified<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -112,7 +121,13 @@ mod tests {
     fn only_hs256_is_understood() {
         let key = Key::new("secret").unwrap();
         let part = |json: Value| BASE64URL.encode(json.to_string());
-        for header in [json!({"alg": "none"}), json!({"alg": "HS512"}), json!({"alg": "hs256"}), json!({})] {
+        for header in [
+            json!({"alg": "none"}),
+            json!({"alg": "HS512"}),
+            json!({"alg": "hs256"}),
+            json!({}),
+            json!({"alg": "HS256", "crit": ["x"]}),
+        ] {
             let signed = format!("{}.{}", part(header), part(json!({"sub": "a"})));
             let signature = BASE64URL.encode(key.sign(signed.as_bytes()));
             assert_eq!(verify(&format!("{signed}.{signature}"), &key), None);

@@ -40,6 +40,10 @@ use worker_macros::event;
 #[event(start)]
 fn start() {
     console_error_panic_hook::set_once();
+    // The executor wakes tasks by `queueMicrotask` if there is one, which makes a new function each time in workerd, and
+    // by a promise otherwise, which does not. It looks once, when it first has a task.
+    let _ = js_sys::Reflect::set(&js_sys::global(), &"queueMicrotask".into(), &wasm_bindgen::JsValue::UNDEFINED);
+    js_sys::futures::spawn_local(async {});
 }
 
 #[event(fetch)]

@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     error::Error,
     follow::follow,
-    history::{ClosedTurn, Earlier, History, HistoryError, OpenedTurn, TurnState},
+    history::{ClosedTurn, Earlier, History, HistoryError, OpenedTurn, ReopenedTurn, TurnState},
     live::LiveWriter,
     llm::{Attempt, ModelError, Models, Reply},
     log::{self, Created, Detail, Record},
@@ -42,7 +42,7 @@ pub struct MessageService {
 /// What became of a message that was to be recorded.
 enum Recorded {
     /// It stands in PostgreSQL.
-    Stored { is_new_user: bool, is_paid: bool, history: Vec<HistoryMessage> },
+    Stored { is_new_user: bool, refused_by: Option<String>, history: Vec<HistoryMessage> },
     /// It is on its way there.
     Queued,
     /// It had been recorded before, with the same key.
@@ -84,20 +84,20 @@ impl MessageService {
     ) -> Result<(), Error> {
         let mut relay = Relay::new(&self.settings);
         let mut attempts = Vec::new();
+        // From now on the visitor may stop it, and whoever comes back waits for it here.
+        let mut live = LiveWriter::new(turn.new.id);
         record.state = "not recorded";
         let begun = self.begin(turn, &mut relay, outlet, text, &mut attempts, record).await;
         // What the model has said by now answers a message that is not recorded.
         let (recorded, mut reply) = begun.inspect_err(|_| text.clear())?;
         match recorded {
-            Recorded::Stored { is_new_user, is_paid, .. } => {
+            Recorded::Stored { is_new_user, refused_by, .. } => {
                 if is_new_user {
                     log::info("✅ User created", turn.request_id, Created { turn: turn.new.id });
                 }
-                if !is_paid {
+                if let Some(scope) = refused_by {
                     text.clear();
-                    attempts.clear();
-                    turn.reservation.iter().for_each(Reservation::note_refusal);
-                    reply = Ok(Reply::recite(out_of_budget(&self.settings.clinic_name), O::IS_STREAM));
+                    reply = Ok(self.decline::<O>(turn, &scope));
                 }
             }
             Recorded::Queued => record.queued = true,
@@ -105,29 +105,37 @@ impl MessageService {
                 text.clear();
                 record.state = "repeated";
                 attempts.clear();
-                if !self.take_over(turn, outlet).await? {
+                drop(live);
+                turn.reservation.iter().for_each(Reservation::note_repetition);
+                let Some(reopened) = self.take_over(turn, outlet).await? else {
                     return follow(&self.history, &self.settings, turn.new.id, outlet, text).await;
-                }
-                let prompt = self.prompt::<O>(turn, Vec::new());
-                reply = self.first_text(pin!(self.models.ask(&prompt, text, &mut attempts)), &mut relay, outlet).await;
+                };
+                live = LiveWriter::new(turn.new.id);
+                reply = match reopened.refused_by {
+                    Some(scope) => Ok(self.decline::<O>(turn, &scope)),
+                    None => {
+                        let prompt = self.prompt::<O>(turn, Vec::new());
+                        let ask = pin!(self.models.ask(&prompt, text, &mut attempts));
+                        self.first_text(ask, &mut relay, outlet).await
+                    }
+                };
             }
         }
         for attempt in &attempts {
             log::provider_failed(turn.request_id, attempt);
         }
-        let live = LiveWriter::new(turn.new.id);
         let fault = match &mut reply {
             Ok(reply) => {
                 record.provider = Some(reply.kind.name());
                 record.first_text_ms = Some(Timestamp::now().millis_since(turn.new.received));
                 self.relay(turn, reply, &mut relay, outlet, &live, text, record).await.err()
             }
-            Err(None) => attempts.pop().map(|attempt| attempt.error),
+            Err(None) => attempts.last().map(|attempt| attempt.error.clone()),
             Err(fault) => fault.take(),
         };
         record.left = relay.has_left();
         let reply = reply.ok();
-        let closed = self.close(turn, text, reply.as_ref(), fault.as_ref(), record).await;
+        let closed = self.close(turn, text, reply.as_ref(), fault.as_ref(), &attempts, record).await;
         // Only now: somebody who watches must find it either live or recorded.
         drop(live);
         match (closed, reply, fault) {
@@ -156,12 +164,12 @@ impl MessageService {
             record.recorded_ms = Some(Timestamp::now().millis_since(turn.new.received));
             recorded
         });
-        if earlier.messages > 0 || turn.reservation.as_ref().is_some_and(Reservation::was_refused) {
+        if earlier.messages > 0 || turn.reservation.as_ref().is_some_and(Reservation::must_ask_first) {
             let mut recorded = recording.await?;
             let history = match &mut recorded {
-                Recorded::Stored { is_paid: true, history, .. } => std::mem::take(history),
+                Recorded::Stored { refused_by: None, history, .. } => std::mem::take(history),
                 Recorded::Queued => Vec::new(),
-                Recorded::Stored { is_paid: false, .. } | Recorded::Repeated => return Ok((recorded, Err(None))),
+                Recorded::Stored { .. } | Recorded::Repeated => return Ok((recorded, Err(None))),
             };
             let prompt = self.prompt::<O>(turn, history);
             let reply = self.first_text(pin!(self.models.ask(&prompt, text, attempts)), relay, outlet).await;
@@ -172,7 +180,9 @@ impl MessageService {
         match select(recording.as_mut(), ask).await {
             Either::Left((recorded, ask)) => match recorded? {
                 // Whatever the model has begun to say is not wanted.
-                recorded @ (Recorded::Repeated | Recorded::Stored { is_paid: false, .. }) => Ok((recorded, Err(None))),
+                recorded @ (Recorded::Repeated | Recorded::Stored { refused_by: Some(_), .. }) => {
+                    Ok((recorded, Err(None)))
+                }
                 recorded => Ok((recorded, self.first_text(ask, relay, outlet).await)),
             },
             Either::Right((reply, _)) => Ok((recording.await?, reply.ok_or(None))),
@@ -195,8 +205,8 @@ impl MessageService {
     async fn record(&self, turn: &Turn, earlier: Earlier) -> Result<Recorded, HistoryError> {
         let new = &turn.new;
         match self.history.open_turn(new, earlier, turn.reservation.as_ref()).await {
-            Ok(OpenedTurn::New { is_new_user, is_paid, history }) => {
-                Ok(Recorded::Stored { is_new_user, is_paid, history })
+            Ok(OpenedTurn::New { is_new_user, refused_by, history }) => {
+                Ok(Recorded::Stored { is_new_user, refused_by, history })
             }
             Ok(OpenedTurn::Repeated) => Ok(Recorded::Repeated),
             Err(HistoryError::Erased) => Err(HistoryError::Erased),
@@ -209,22 +219,23 @@ impl MessageService {
     }
 
     /// The message was recorded before, with the same key. Whoever sent it then may have seen no reply: if there is none
-    /// and nobody is writing one, this request does. Says whether it does; if not, there is a reply to read, for those who
-    /// may.
-    async fn take_over<O: Outlet>(&self, turn: &mut Turn, outlet: &mut O) -> Result<bool, Error> {
-        let repeated = self.history.repeated_turn(&turn.new).await?.ok_or(HistoryError::Unexpected)?;
-        if !repeated.is_same_message {
-            return Err(Error::KeyReused);
-        }
-        turn.new.id = repeated.id;
-        outlet.belongs_to(repeated.id);
-        let attempt = self.history.reopen_turn(repeated.id).await?;
-        match attempt {
-            Some(attempt) => turn.attempt = attempt,
+    /// and nobody is writing one, this request does. If not, there is a reply to read, for those who may.
+    async fn take_over<O: Outlet>(&self, turn: &mut Turn, outlet: &mut O) -> Result<Option<ReopenedTurn>, Error> {
+        turn.new.id = self.history.repeated_turn(&turn.new).await?.ok_or(Error::KeyReused)?;
+        let reopened = self.history.reopen_turn(turn.new.id, turn.reservation.as_ref()).await?;
+        outlet.belongs_to(turn.new.id, reopened.is_some());
+        match &reopened {
+            Some(reopened) => turn.attempt = reopened.attempt,
             None if !turn.visitor.is_proven() => return Err(Error::AlreadyReceived),
             None => {}
         }
-        Ok(attempt.is_some())
+        Ok(reopened)
+    }
+
+    /// What is said when this budget is spent.
+    fn decline<O: Outlet>(&self, turn: &Turn, scope: &str) -> Reply {
+        turn.reservation.iter().for_each(|reservation| reservation.note_refusal(scope));
+        Reply::recite(out_of_budget(&self.settings.clinic_name), O::IS_STREAM)
     }
 
     /// Waits for the model's first text and keeps the connection open meanwhile.
@@ -237,7 +248,7 @@ impl MessageService {
         loop {
             match relay.wake(outlet, |cx| ask.as_mut().poll(cx)).await {
                 Wake::Ready(reply) => return reply.ok_or(None),
-                Wake::Left => {}
+                Wake::Left | Wake::Due => {}
                 Wake::Tick => relay.bridge(outlet, "").map_err(Some)?,
             }
         }
@@ -260,17 +271,18 @@ impl MessageService {
         record.pieces = 1;
         loop {
             live.show(text);
-            outlet.show(text);
+            relay.show(outlet, text);
             if saving.is_none() && relay.is_save_due(text.len()) {
                 let (id, progress) = (turn.new.id, text.clone());
                 saving = Some(Box::pin(async move { self.history.save_progress(id, &progress).await }));
             }
-            let mut is_stopped = live.is_stopped();
+            let mut is_stopped = false;
             let wake = relay.wake(outlet, |cx| {
                 if let Some(Poll::Ready(saved)) = saving.as_mut().map(|saving| saving.as_mut().poll(cx)) {
                     saving = None;
                     is_stopped |= saved.unwrap_or_default();
                 }
+                is_stopped |= live.is_stopped();
                 if is_stopped { Poll::Ready(Err(ModelError::Stopped)) } else { reply.poll_read(cx, text) }
             });
             let outcome = match wake.await {
@@ -280,12 +292,12 @@ impl MessageService {
                     }
                     outcome
                 }
-                Wake::Left => Ok(true),
+                Wake::Left | Wake::Due => Ok(true),
                 Wake::Tick => relay.check_silence().and_then(|()| relay.bridge(outlet, text)).map(|()| true),
             };
             if !matches!(outcome, Ok(true)) {
                 live.show(text);
-                outlet.show(text);
+                outlet.flush(text);
                 // One statement at a time: the end must not be overtaken by what came before it.
                 if let Some(saving) = saving {
                     let _ = saving.await;
@@ -309,6 +321,7 @@ impl MessageService {
         text: &str,
         reply: Option<&Reply>,
         fault: Option<&ModelError>,
+        attempts: &[Attempt],
         record: &mut Record,
     ) -> Result<(), Error> {
         let state = match (reply, fault) {
@@ -331,9 +344,10 @@ impl MessageService {
             finish_reason: summary.and_then(|summary| summary.finish_reason.clone()),
             usage: summary.and_then(|summary| summary.usage),
             error: fault.map(|fault| fault.code().to_owned()),
-            charge: turn.reservation.as_ref().map(|reservation| {
-                reservation.settle(reply.map(|reply| reply.kind), summary.and_then(|summary| summary.usage), text.len())
-            }),
+            cost: turn
+                .reservation
+                .as_ref()
+                .map_or(0, |reservation| reservation.settle(attempts, reply.map(|reply| (text, reply.summary())))),
         };
         // A message that went to the outbox would not be found in PostgreSQL.
         let stored = if record.queued { Err(HistoryError::Unexpected) } else { self.history.close_turn(&closed).await };
@@ -349,7 +363,11 @@ impl MessageService {
             };
             log::info("🔎 Turn detail", turn.request_id, detail);
         }
-        let Err(error) = stored else { return Ok(()) };
+        let error = match stored {
+            Ok(()) => return Ok(()),
+            Err(HistoryError::Erased) => return Err(HistoryError::Erased.into()),
+            Err(error) => error,
+        };
         let was_queued = std::mem::replace(&mut record.queued, true);
         if self.outbox.send(&Entry { opened: turn.new.clone(), closed: Some(closed) }).await {
             if !was_queued {

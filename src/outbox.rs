@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::{
     clock::Timestamp,
-    history::{ClosedTurn, Earlier, History, HistoryError, NewTurn, OpenedTurn, TurnState},
+    history::{ClosedTurn, Earlier, History, HistoryError, NewTurn, OpenedTurn, ReopenedTurn, TurnState},
     log, router,
     settings::OUTBOX,
 };
@@ -90,11 +90,11 @@ async fn store(history: &History, entry: &Entry) -> Result<(), HistoryError> {
 /// In an outage, nobody could see that a request was a repetition; now another turn has its key. If that one has no
 /// reply, it gets this one's, which a visitor was shown.
 async fn give_to_twin(history: &History, opened: &NewTurn, closed: &ClosedTurn) -> Result<(), HistoryError> {
-    let Some(twin) = history.repeated_turn(opened).await?.filter(|twin| twin.is_same_message) else { return Ok(()) };
-    if let Some(attempt) = history.reopen_turn(twin.id).await? {
-        return history.close_turn(&ClosedTurn { id: twin.id, attempt, ..closed.clone() }).await;
+    let Some(twin) = history.repeated_turn(opened).await? else { return Ok(()) };
+    if let Some(ReopenedTurn { attempt, .. }) = history.reopen_turn(twin, None).await? {
+        return history.close_turn(&ClosedTurn { id: twin, attempt, ..closed.clone() }).await;
     }
-    match history.watch_turn(twin.id).await? {
+    match history.watch_turn(twin).await? {
         Some(watched) if watched.state == TurnState::Running => Err(HistoryError::Busy),
         _ => Ok(()),
     }

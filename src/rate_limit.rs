@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The period of both limiters in `wrangler.toml`, in seconds: after it, a client may try again.
-pub const RATE_LIMIT_PERIOD: &str = "60";
+pub const RATE_LIMIT_PERIOD: u32 = 60;
 
 /// The address that counts as one caller: Cloudflare's word for who has connected, and of IPv6 the /64, all of which
 /// one subscriber has. No header that a client can set is believed.

@@ -19,6 +19,8 @@ pub enum Wake<T> {
     Ready(T),
     /// The visitor has just left.
     Left,
+    /// What is held back is to be shown now.
+    Due,
     /// Some time has passed.
     Tick,
 }
@@ -30,6 +32,8 @@ pub struct Relay {
     idle: Duration,
     grace: Duration,
     timer: Pin<Box<Delay>>,
+    /// Runs while the outlet holds something back.
+    held: Option<Pin<Box<Delay>>>,
     /// When the model last said something, and how much it had said by then.
     heard: (Timestamp, usize),
     bridged: Timestamp,
@@ -47,6 +51,7 @@ impl Relay {
             idle: settings.idle_timeout,
             grace: settings.disconnect_grace,
             timer: Box::pin(Delay::from(settings.heartbeat.min(settings.idle_timeout))),
+            held: None,
             heard: (now, 0),
             bridged: now,
             left: None,
@@ -69,9 +74,20 @@ impl Relay {
                 self.timer.set(Delay::from(PROGRESS_INTERVAL));
                 return Poll::Ready(Wake::Left);
             }
+            if self.held.as_mut().is_some_and(|held| held.as_mut().poll(cx).is_ready()) {
+                self.held = None;
+                return Poll::Ready(Wake::Due);
+            }
             self.timer.as_mut().poll(cx).map(|()| Wake::Tick)
         })
         .await
+    }
+
+    /// Shows the reply so far, now or when the outlet wants to.
+    pub fn show<O: Outlet>(&mut self, outlet: &mut O, reply: &str) {
+        if let Some(wait) = outlet.show(reply) {
+            self.held.get_or_insert_with(|| Box::pin(Delay::from(wait)));
+        }
     }
 
     /// Notes how much the model has said; `true` if that is more than before.

@@ -11,6 +11,8 @@ use crate::{
     log, router,
 };
 
+/// Nobody waits for these statements, and the table may be large.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Rows of one statement: small enough that nobody waits for it.
 const BATCH: i64 = 2000;
 /// Statements of one day; what is left waits for the next.
@@ -18,20 +20,21 @@ const MAX_BATCHES: usize = 500;
 
 /// Runs it, and tells the log.
 pub async fn tidy_up(env: &Env, context: ScheduleContext) {
-    match run(env, context).await {
-        Ok(forgotten) => log::tidied_up(forgotten),
-        Err(error) => log::not_tidied_up(&error),
+    let mut forgotten = Forgotten::default();
+    let outcome = run(env, context, &mut forgotten).await;
+    log::tidied_up(forgotten);
+    if let Err(error) = outcome {
+        log::not_tidied_up(&error);
     }
 }
 
-async fn run(env: &Env, context: ScheduleContext) -> Result<Forgotten, Error> {
+async fn run(env: &Env, context: ScheduleContext, forgotten: &mut Forgotten) -> Result<(), Error> {
     let settings = router::settings(env)?;
-    let history = History::new(env, Lifetime::Schedule(context), settings.database_timeout)?;
+    let history = History::new(env, Lifetime::Schedule(context), PATIENCE)?;
     let now = Timestamp::now();
     history.tidy_up(now).await?;
-    let mut forgotten = Forgotten::default();
     if settings.retention_days == 0 {
-        return Ok(forgotten);
+        return Ok(());
     }
     let oldest = now.before(Duration::from_secs(u64::from(settings.retention_days) * 24 * 60 * 60));
     for _ in 0..MAX_BATCHES {
@@ -42,5 +45,5 @@ async fn run(env: &Env, context: ScheduleContext) -> Result<Forgotten, Error> {
             break;
         }
     }
-    Ok(forgotten)
+    Ok(())
 }

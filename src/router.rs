@@ -34,13 +34,8 @@ pub struct Call {
     pub received: Timestamp,
     /// Who has connected; see [`rate_limit::client_address`].
     pub address: Option<String>,
-}
-
-impl Call {
-    /// Whether it came by HTTPS; plain http is for localhost.
-    pub fn is_secure(&self) -> bool {
-        self.request.inner().url().starts_with("https:")
-    }
+    /// Whether browsers are to treat it as HTTPS: everything but plain http on this machine, which is for trying it.
+    pub is_secure: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -87,7 +82,10 @@ impl Endpoint {
         if call.request.method() == Method::Options {
             return Ok(preflight(self)?);
         }
-        rate_limit::count_address(&call.env, call.address.as_deref()).await?;
+        if let Err(error) = rate_limit::count_address(&call.env, call.address.as_deref()).await {
+            let is_listening = matches!((self, call.request.method()), (Self::Stream, Method::Get));
+            return if is_listening { stream::refuse(&call, error) } else { Err(error) };
+        }
         match (self, call.request.method()) {
             (Self::Chat, Method::Post) => chat::post(call).await,
             (Self::Stream, Method::Post) => stream::post(call).await,
@@ -108,13 +106,14 @@ impl Endpoint {
 pub async fn handle(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let received = Timestamp::now();
     let request_id = received.message_id();
-    let is_secure = request.inner().url().starts_with("https:");
+    let is_secure = !is_local(&request.inner().url());
     let (grant, outcome) = match settings(&env) {
         Ok(settings) => {
             let origin = request.headers().get("Origin")?;
             let grant = settings.allowed_origins.grant(origin.as_deref(), request.inner().url().as_str());
             let address = rate_limit::client_address(&request);
-            let call = Call { request, env, context: Rc::new(context), settings, request_id, received, address };
+            let call =
+                Call { request, env, context: Rc::new(context), settings, request_id, received, address, is_secure };
             let outcome = if grant == Grant::Refused { Err(Error::ForbiddenOrigin) } else { route(call, origin).await };
             (grant, outcome)
         }
@@ -134,11 +133,19 @@ pub async fn handle(request: Request, env: Env, context: Context) -> worker::Res
     Ok(response)
 }
 
+fn is_local(url: &str) -> bool {
+    let origin = web_url::origin(url);
+    let host = origin.strip_prefix("http://").unwrap_or_default();
+    ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|local| host.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
+}
+
 async fn route(call: Call, origin: Option<String>) -> Result<Response, Error> {
     let endpoint = Endpoint::at(web_url::path(&call.request.inner().url())).ok_or(Error::NotFound)?;
     // Whoever reads wrangler.toml could sign in as anybody.
-    if call.settings.sessions.are_for_development() && call.is_secure() {
-        let problem = "is the one of wrangler.toml: set your own with `wrangler secret put SESSION_KEYS`".to_owned();
+    if call.settings.sessions.are_for_development() && call.is_secure {
+        let problem = "is the one of wrangler.toml, for http://localhost alone: set your own with `wrangler secret put SESSION_KEYS`".to_owned();
         return Err(SettingsError { name: "SESSION_KEYS", problem }.into());
     }
     if call.settings.is_origin_required && origin.is_none() && !endpoint.is_for_programs() {

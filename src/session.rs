@@ -63,6 +63,8 @@ pub struct Session {
     pub subject: Subject,
     /// Whether more than half of its time is over, so that it should be replaced.
     pub is_old: bool,
+    /// When it is over.
+    pub expires: Timestamp,
 }
 
 /// Makes and checks tokens.
@@ -132,7 +134,8 @@ impl Sessions {
             && claims.exp > now.seconds()
             && claims.iat <= now.seconds() + CLOCK_SKEW_MS / 1000;
         let is_old = now.seconds() > claims.iat.midpoint(claims.exp);
-        is_valid.then_some(Session { subject: claims.sub, is_old }).ok_or(InvalidToken)
+        let expires = Timestamp::from_millis(claims.exp.saturating_mul(1000));
+        is_valid.then_some(Session { subject: claims.sub, is_old, expires }).ok_or(InvalidToken)
     }
 
     /// A name for something that must not be stored as it is. It cannot be turned back without the key.
@@ -177,8 +180,9 @@ pub mod tests {
             let token = sessions.issue(&subject, NOW);
             assert!(token.is_ascii() && token.len() < 400);
             let session = |at| sessions.verify(&token, at);
-            assert_eq!(session(NOW), Ok(Session { subject: subject.clone(), is_old: false }));
-            assert_eq!(session(later(29)), Ok(Session { subject: subject.clone(), is_old: true }));
+            let expires = sessions.expiry(NOW);
+            assert_eq!(session(NOW), Ok(Session { subject: subject.clone(), is_old: false, expires }));
+            assert_eq!(session(later(29)), Ok(Session { subject: subject.clone(), is_old: true, expires }));
             assert_eq!(session(later(30)), Err(InvalidToken));
         }
     }

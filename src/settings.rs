@@ -25,7 +25,7 @@ pub const IP_RATE_LIMITER: &str = "IP_RATE_LIMITER";
 pub const VISITOR_RATE_LIMITER: &str = "VISITOR_RATE_LIMITER";
 
 /// Every variable that [`Settings::read`] looks up, for the documentation's test.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 32] = [
     "ASSISTANT_NAME",
     "CLINIC_NAME",
     "LLM_PROVIDERS",
@@ -46,7 +46,8 @@ pub const NAMES: [&str; 31] = [
     "SESSION_KEYS",
     "SESSION_DAYS",
     "IDENTITY",
-    "IDENTITY_SECRETS",
+    "USER_HASH_SECRETS",
+    "USER_TOKEN_SECRETS",
     "DAILY_TOKENS_PER_VISITOR",
     "DAILY_TOKENS_PER_IP",
     "DAILY_TOKENS",
@@ -230,7 +231,8 @@ impl Settings {
             .map_err(|problem| SettingsError { name: "SESSION_KEYS", problem })?,
             identity: IdentityPolicy {
                 is_proof_required: vars.choice("IDENTITY", &[("open", false), ("verified", true)])?,
-                secrets: parse_identity_secrets(&vars.text("IDENTITY_SECRETS", ""))?,
+                hash_secrets: vars.secrets("USER_HASH_SECRETS")?,
+                token_secrets: vars.secrets("USER_TOKEN_SECRETS")?,
             },
             budgets: Budgets {
                 visitor: vars.number("DAILY_TOKENS_PER_VISITOR", 100_000, 0, MAX_TOKENS)?,
@@ -295,6 +297,17 @@ impl<F: Fn(&str) -> Option<String>> Vars<'_, F> {
         })
     }
 
+    /// One or two secrets, any of which is good.
+    fn secrets(&self, name: &'static str) -> Result<Vec<Key>, SettingsError> {
+        let list = self.text(name, "");
+        let secrets: Vec<&str> = list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
+        if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 16) {
+            let problem = "must be one or two secrets of at least 16 bytes, separated by a comma".to_owned();
+            return Err(SettingsError { name, problem });
+        }
+        Ok(secrets.into_iter().filter_map(Key::new).collect())
+    }
+
     fn millis(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, SettingsError> {
         self.number(name, default, least, 600_000).map(Duration::from_millis)
     }
@@ -338,15 +351,6 @@ fn read_openai<F: Fn(&str) -> Option<String>>(vars: &Vars<'_, F>) -> Result<Open
 
 /// Largest budget: more than anybody pays for, and far from what the database's numbers hold.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
-
-fn parse_identity_secrets(list: &str) -> Result<Vec<Key>, SettingsError> {
-    let secrets: Vec<&str> = list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
-    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 16) {
-        let problem = "must be one or two secrets of at least 16 bytes, separated by a comma".to_owned();
-        return Err(SettingsError { name: "IDENTITY_SECRETS", problem });
-    }
-    Ok(secrets.into_iter().filter_map(Key::new).collect())
-}
 
 fn read_turnstile<F: Fn(&str) -> Option<String>>(
     vars: &Vars<'_, F>,
@@ -423,7 +427,8 @@ mod tests {
             ("ALLOWED_ORIGINS", "example.com"),
             ("DEBUG", "perhaps"),
             ("IDENTITY", "closed"),
-            ("IDENTITY_SECRETS", "too short"),
+            ("USER_HASH_SECRETS", "too short"),
+            ("USER_TOKEN_SECRETS", "a secret that is long enough, short"),
             ("REQUESTS_WITHOUT_ORIGIN", "maybe"),
             ("SESSION_KEYS", "a:too-short"),
             ("SESSION_DAYS", "0"),

@@ -77,6 +77,15 @@ impl EventEncoder {
     }
 }
 
+/// The only event of a stream that is refused: it ends with it, and a browser that comes back by itself waits so many
+/// seconds. It has no id, so that what was seen before is not forgotten.
+pub fn refusal(fault: &Fault, timestamp: Timestamp, seconds: u32) -> Vec<u8> {
+    let mut bytes = format!("retry: {}\ndata: ", seconds.saturating_mul(1000)).into_bytes();
+    let _ = serde_json::to_writer(&mut bytes, &Event { content: "", timestamp, is_final: true, error: Some(fault) });
+    bytes.extend_from_slice(b"\n\n");
+    bytes
+}
+
 /// What a client has seen, as its `Last-Event-ID` says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
@@ -118,6 +127,16 @@ mod tests {
              \"timestamp\":\"2025-10-01T14:24:19.941000+00:00\",\"is_final\":false}\n\n"
         );
         assert!(text(encoder.text("ab", NOW)).starts_with("id: 00000000-0000-0000-0000-000000000000.19\n"));
+    }
+
+    #[test]
+    fn a_refusal_is_a_whole_stream() {
+        let fault = Fault { code: "rate_limited", message: "Wait.".to_owned(), retryable: true };
+        assert_eq!(
+            text(&refusal(&fault, NOW, 60)),
+            "retry: 60000\ndata: {\"content\":\"\",\"timestamp\":\"2025-10-01T14:24:19.941000+00:00\",\"is_final\":true,\
+             \"error\":{\"code\":\"rate_limited\",\"message\":\"Wait.\",\"retryable\":true}}\n\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A turn of the conversation: the message that came in, and where the reply to it goes.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -27,7 +30,7 @@ impl Turn {
     /// A turn that begins with this message.
     pub fn new(call: &Call, visitor: Visitor, message: ChatRequest, key: Option<IdempotencyKey>) -> Self {
         let received = call.received;
-        let reservation = Reservation::new(call, &visitor, &message.content);
+        let reservation = Reservation::new(call, &visitor, &message);
         let new = NewTurn {
             id: received.message_id(),
             user_row: received.message_id(),
@@ -51,11 +54,16 @@ pub trait Outlet {
     /// Whether somebody watches the reply being written.
     const IS_STREAM: bool;
 
-    /// The reply belongs to this turn after all.
-    fn belongs_to(&mut self, _turn: Uuid) {}
+    /// The reply belongs to this turn after all: to what there was of it, or to a new beginning.
+    fn belongs_to(&mut self, _turn: Uuid, _is_begun_anew: bool) {}
 
-    /// Shows the reply so far.
-    fn show(&mut self, _reply: &str) {}
+    /// Shows the reply so far, or holds back what is new of it, to go out with what comes within the returned time.
+    fn show(&mut self, _reply: &str) -> Option<Duration> {
+        None
+    }
+
+    /// Shows the reply so far and holds back nothing.
+    fn flush(&mut self, _reply: &str) {}
 
     /// Keeps the connection open in a silence.
     fn bridge(&mut self, _reply: &str) {}

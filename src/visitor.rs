@@ -48,10 +48,12 @@ impl Visitor {
 /// By HTTPS and by plain http. The `__Host-` prefix makes a browser refuse the cookie from anywhere but this very host.
 const COOKIE_NAMES: [&str; 2] = ["__Host-edge_chat", "edge_chat"];
 
-/// The session token in a `Cookie` header.
-pub fn session_cookie(cookies: &str) -> Option<&str> {
-    let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| COOKIE_NAMES.contains(&name).then_some(value))
+/// What may be session tokens in a `Cookie` header. Another page of the site can set cookies with the unprefixed name, so
+/// that one counts by plain http only; and it can set several, so that each is to be tried.
+pub fn session_cookies(cookies: &str, is_secure: bool) -> impl Iterator<Item = &str> {
+    let name = if is_secure { COOKIE_NAMES[0] } else { COOKIE_NAMES[1] };
+    let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The `Set-Cookie` header that makes a browser keep a session token for so many seconds; with 0, forget it.

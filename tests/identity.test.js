@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHmac, randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 import { startModel } from "./helpers/model.js";
-import { IDENTITY_SECRET, SESSION_KEYS, proven, readEvents, startService, until } from "./helpers/service.js";
+import { SESSION_KEYS, TOKEN_SECRET, proven, readEvents, startService, until } from "./helpers/service.js";
 
 const REPLY = "A confidential answer for one visitor.";
 const NEVER = "01a203d5-a32b-7568-be29-c2c5b22c7b3e";
@@ -125,7 +125,7 @@ test("forged, expired, swapped, truncated and wrongly keyed tokens open nothing,
     "another site's": token({ ...good, site: "other" }),
     "another version": token({ ...good, v: 2 }),
     "one that never ends": token({ ...good, exp: "never" }),
-    "the site's token for its user": token({ sub: "u", exp: now() + 1000 }, { header: { alg: "HS256", kid: "new" }, secret: IDENTITY_SECRET }),
+    "the site's token for its user": token({ sub: "u", exp: now() + 1000 }, { header: { alg: "HS256", kid: "new" }, secret: TOKEN_SECRET }),
     "a long one": "x".repeat(5000),
   };
   const stored = (await service.messages()).length;
@@ -158,6 +158,8 @@ test("another visitor's ids, key and ticket open nothing", async () => {
   const victim = await visitor();
   const attacker = await session();
   const headers = { "X-Chat-Token": attacker.token };
+  model.reply = (reply) => reply.say("Nothing of note.");
+  await service.chat({ content: "I am somebody else" }, headers);
   await assertSeesNothing({ ...headers, "Last-Event-ID": `${victim.turn}.0` });
   await assertSeesNothing(headers, `?before=${NEVER}`);
   await assertSeesNothing(headers, `?before=${victim.turn}`);
@@ -237,7 +239,7 @@ test("a name that only somebody unproven gives does not rename a proven user", a
 test("a proof makes a session for its user, by hash or by token", async () => {
   const user = proven("jane@clinic.test");
   const byHash = await session(user);
-  const user_token = token({ sub: user.user_id, exp: now() + 60 }, { header: { alg: "HS256", typ: "JWT" }, secret: IDENTITY_SECRET });
+  const user_token = token({ sub: user.user_id, exp: now() + 60 }, { header: { alg: "HS256", typ: "JWT" }, secret: TOKEN_SECRET });
   const byToken = await session({ user_token });
   await visitor(user);
   for (const { token } of [byHash, byToken]) {
@@ -247,7 +249,7 @@ test("a proof makes a session for its user, by hash or by token", async () => {
 });
 
 test("a wrong proof is refused, even where none is needed", async () => {
-  const user_token = (body, options) => ({ user_token: token(body, { header: { alg: "HS256" }, secret: IDENTITY_SECRET, ...options }) });
+  const user_token = (body, options) => ({ user_token: token(body, { header: { alg: "HS256" }, secret: TOKEN_SECRET, ...options }) });
   for (const [proof, detail] of [
     [{ ...proven("a"), user_id: "b" }, /^`user_hash` must be the HMAC-SHA256/],
     [{ user_id: "a", user_hash: "" }, /^`user_hash` must be/],
@@ -296,11 +298,11 @@ test("IDENTITY=verified wants proof of every user_id", async () => {
 });
 
 test("a proof where there are no secrets is an answer, not a fault", async () => {
-  const open = await startService({ vars: { IDENTITY_SECRETS: "" } });
+  const open = await startService({ vars: { USER_HASH_SECRETS: "" } });
   try {
     const { status, json } = await open.chat({ ...proven("a"), content: "Hello" });
     assert.deepEqual([status, json.code], [401, "unproven_identity"]);
-    assert.match(json.detail, /has no `IDENTITY_SECRETS`/);
+    assert.match(json.detail, /has no `USER_HASH_SECRETS`/);
     const session = await open.post("/chat/session", { user_id: "a" });
     assert.equal(session.status, 401);
   } finally {
@@ -314,6 +316,48 @@ test("DELETE /chat/session makes the browser forget, and keeps what was said", a
   assert.equal(response.status, 204);
   assert.match(response.headers.get("set-cookie"), /^edge_chat=; Path=\/; Max-Age=0; /);
   assert.equal((await service.messages()).length, 2);
+});
+
+test("a cookie that another host of the site can set counts for nothing over HTTPS, and hides nothing", async () => {
+  const [victim, attacker] = [await visitor(), await visitor({ content: "The attacker's" })];
+  const read = async (Cookie) => {
+    const response = await service.miniflare.dispatchFetch("https://chat.example.com/chat/history", { headers: { Cookie } });
+    return { status: response.status, text: await response.text() };
+  };
+  assert.match((await read(`edge_chat=${attacker.token}; __Host-edge_chat=${victim.token}`)).text, /knee/);
+  assert.match((await read(`__Host-edge_chat=stale; __Host-edge_chat=${victim.token}`)).text, /knee/);
+  assert.equal((await read(`edge_chat=${attacker.token}`)).status, 401);
+});
+
+test("a user's session is not made longer by showing it", async () => {
+  const [good] = (await session(proven("jane"))).token.split(".");
+  assert.ok(good);
+  const old = token({ ...claims({ iat: now() - 1000, exp: now() + 5 }), sub: { user: "jane" } });
+  const response = await service.post("/chat/session", {}, { "X-Chat-Token": old });
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("x-chat-token"), null);
+  assert.ok(Date.parse((await response.json()).expires) <= Date.now() + 6000);
+});
+
+test("the hash of an id is no token's signature", async () => {
+  // An id that a user may choose, where a site lets them: its hash is what would sign this token with the same secret.
+  const id = `${part({ alg: "HS256" })}.${part({ sub: "jane", exp: 9e9 })}`;
+  const signature = Buffer.from(proven(id).user_hash, "hex").toString("base64url");
+  const { status } = await service.chat({ content: "Hello", user_token: `${id}.${signature}` });
+  assert.equal(status, 401);
+});
+
+test("fetch-event-source's repetition goes on behind the last event, unless the reply is begun anew", async () => {
+  const headers = { "Idempotency-Key": randomUUID(), "X-Chat-Token": (await session()).token };
+  const first = await service.stream({ content: "Hello" }, headers);
+  const [, second] = first.events;
+  const again = await service.stream({ content: "Hello" }, { ...headers, "Last-Event-ID": second.id });
+  assert.equal(again.text, REPLY.slice(Number(second.id.split(".")[1])));
+  const over = await service.stream({ content: "Hello" }, { ...headers, "Last-Event-ID": first.events.at(-1).id });
+  assert.deepEqual([over.text, over.events.length], ["", 1]);
+  await service.sql`UPDATE chat_turns SET state = 'failed', outgoing_id = NULL`;
+  const anew = await service.stream({ content: "Hello" }, { ...headers, "Last-Event-ID": second.id });
+  assert.equal(anew.text, REPLY);
 });
 
 test("a stopped reply ends, and what there is of it is kept", async () => {
@@ -337,7 +381,7 @@ test("a stopped reply ends, and what there is of it is kept", async () => {
       const turn = await until(async () => (await service.turns()).find(({ state }) => state !== "running"));
       assert.partialDeepStrictEqual(turn, { state: "partial", error: "stopped" });
       assert.match((await service.messages()).at(-1).body, /^(word )+$/);
-      // Nothing is running any more, and nobody else's reply can be stopped.
+      // Nothing is running any more.
       assert.equal((await at.fetch("/chat/stream", { method: "DELETE", headers: { "X-Chat-Token": token } })).status, 204);
       await service.sql`TRUNCATE users CASCADE`;
     }
@@ -346,6 +390,37 @@ test("a stopped reply ends, and what there is of it is kept", async () => {
     await elsewhere.stop();
   }
   assert.equal(service.logged("❌ Error").length, errors);
+});
+
+test("nobody stops another's reply, and one that is asked for again is not stopped by what was before", async () => {
+  let goOn;
+  let held = new Promise((resolve) => { goOn = resolve; });
+  model.reply = async (reply) => { await reply.token("Half "); await held; await reply.token("and half."); await reply.finish(); };
+  const headers = { "X-Chat-Token": (await session()).token, "Idempotency-Key": "k" };
+  const reply = service.stream({ content: "Hello" }, headers);
+  await until(async () => (await service.turns()).length);
+  const other = { "X-Chat-Token": (await session()).token };
+  assert.equal((await service.fetch("/chat/stream", { method: "DELETE", headers: other })).status, 204);
+  assert.equal((await service.turns())[0].is_stopped, false);
+  goOn();
+  assert.equal((await reply).text, "Half and half.");
+  await service.sql`UPDATE chat_turns SET state = 'failed', outgoing_id = NULL, is_stopped = true`;
+  held = undefined;
+  assert.equal((await service.stream({ content: "Hello" }, headers)).text, "Half and half.");
+});
+
+test("a reply that is stopped before its first word ends with it", async () => {
+  let goOn;
+  const held = new Promise((resolve) => { goOn = resolve; });
+  model.reply = async (reply) => { await held; for (const word of ["One ", "two ", "three "]) { await reply.token(word); await new Promise((resolve) => setTimeout(resolve, 60)); } await reply.finish(); };
+  const headers = { "X-Chat-Token": (await session()).token };
+  const reply = service.stream({ content: "Hello" }, headers);
+  await until(async () => (await service.turns()).length);
+  assert.equal((await service.fetch("/chat/stream", { method: "DELETE", headers })).status, 204);
+  goOn();
+  await reply;
+  assert.partialDeepStrictEqual((await service.turns())[0], { state: "partial", error: "stopped" });
+  assert.equal((await service.messages())[1].body, "One ");
 });
 
 test("history: the visitor's own, in pages of whole turns", async () => {

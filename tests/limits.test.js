@@ -37,7 +37,7 @@ test("an address may send so many requests, whatever it calls itself", async () 
     for (const [path, init] of [
       ["/chat/", { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"content":"6","user_id":"c"}' }],
       ["/chat/stream", { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"content":"6"}' }],
-      ["/chat/stream", {}], ["/chat/history", {}], ["/chat/me", {}], ["/chat/me", { method: "DELETE" }], ["/health", {}],
+      ["/chat/history", {}], ["/chat/me", {}], ["/chat/me", { method: "DELETE" }], ["/health", {}],
       ["/chat/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" }],
     ]) {
       const response = await service.fetch(path, { ...init, headers: { ...init.headers, ...from("203.0.113.7"), Origin: "https://www.example.com" } });
@@ -46,6 +46,13 @@ test("an address may send so many requests, whatever it calls itself", async () 
       assert.equal(response.headers.get("access-control-allow-origin"), "*");
       assert.partialDeepStrictEqual(await response.json(), { code: "rate_limited", status: 429 });
     }
+    // To an EventSource any other status would be the end for good.
+    const listening = await service.fetch("/chat/stream", { headers: { ...from("203.0.113.7"), Accept: "text/event-stream" } });
+    assert.deepEqual([listening.status, listening.headers.get("content-type")], [200, "text/event-stream; charset=utf-8"]);
+    const event = await listening.text();
+    assert.match(event, /^retry: 60000\ndata: /);
+    assert.partialDeepStrictEqual(JSON.parse(event.split("data: ")[1]), { content: "", is_final: true, error: { code: "rate_limited", retryable: true } });
+    assert.equal((await service.fetch("/chat/stream", { headers: from("203.0.113.7") })).status, 429);
     // A preflight costs nothing, and the neighbours are not to blame.
     assert.equal((await service.fetch("/chat/", { method: "OPTIONS", headers: from("203.0.113.7") })).status, 204);
     assert.equal((await service.chat({ content: "7" }, from("203.0.113.8"))).status, 200);
@@ -71,6 +78,10 @@ test("a visitor may send so many messages, from wherever; naming a user does not
     assert.equal((await service.chat({ content: "3" }, { ...session, ...from("203.0.113.3") })).status, 429);
     for (const status of [200, 200, 429]) assert.equal((await service.chat({ content: "Hi", user_id: "jane" })).status, status);
     assert.equal((await service.chat({ content: "Hi", ...proven("jane") })).status, 200);
+    // New names are no new visitors.
+    const known = { "X-Chat-Token": (await service.chat({ content: "Hi" })).headers.get("x-chat-token") };
+    assert.equal((await service.chat({ content: "Hi", user_id: "name-1" }, known)).status, 200);
+    assert.equal((await service.chat({ content: "Hi", user_id: "name-2" }, known)).status, 429);
     // Reading is not a message.
     assert.equal((await service.fetch("/chat/history", { headers: session })).status, 200);
   });
@@ -133,9 +144,8 @@ test("fifty requests at once cannot spend the same tokens", async () => {
     await withService({ vars: { DAILY_TOKENS_PER_VISITOR: "0", DAILY_TOKENS_PER_IP: "0", LLM_MAX_TOKENS: "500", ...vars } }, async (service) => {
       let goOn;
       const held = new Promise((resolve) => { goOn = resolve; });
-      let open = 0;
       // No reply ends before all are decided.
-      model.reply = async (reply) => { open += 1; await held; await reply.say("Hello there, visitor."); };
+      model.reply = async (reply) => { await held; await reply.say("Hello there, visitor."); };
       const replies = Promise.all(Array.from({ length: 50 }, () => service.chat({ content: "Hi", ...proven("u") }, from("203.0.113.7"))));
       await until(async () => (await service.turns()).length === 50);
       await until(async () => (await service.sql`SELECT FROM chat_turns WHERE provider = 'scripted'`).length > 0);
@@ -146,10 +156,128 @@ test("fifty requests at once cannot spend the same tokens", async () => {
       assert.equal(50 - spent, Math.ceil(budget / reserved), JSON.stringify(vars));
       const [{ tokens }] = await service.sql`SELECT max(tokens)::int AS tokens FROM chat_budgets`;
       assert.equal(tokens, (50 - spent) * 18);
-      assert.ok(open <= 50);
     });
   }
   model.reply = (reply) => reply.say("Hello there, visitor.");
+});
+
+const spent = (service) => service.sql`SELECT scope, sum(tokens)::int AS tokens FROM chat_budgets GROUP BY scope ORDER BY scope`
+  .then((rows) => Object.fromEntries(rows.map(({ scope, tokens }) => [scope, tokens])));
+
+test("who has paid gets back what was not used, and nobody else", async () => {
+  // The address's budget is spent: the visitor's is left alone.
+  await withService({ vars: { DAILY_TOKENS_PER_VISITOR: "100000", DAILY_TOKENS_PER_IP: "10" } }, async (service) => {
+    for (let round = 0; round < 4; round += 1) await service.chat({ content: "Hi", ...proven("u") }, from("203.0.113.7"));
+    assert.deepEqual(await spent(service), { ip: 18, visitor: 18 });
+  });
+  // A budget that there is not is not kept either.
+  await withService({ vars: { DAILY_TOKENS_PER_VISITOR: "100000", DAILY_TOKENS_PER_IP: "0" } }, async (service) => {
+    await service.chat({ content: "Hi", ...proven("u") }, from("203.0.113.7"));
+    assert.deepEqual(await spent(service), { visitor: 18 });
+  });
+  // Another address takes over: it pays, and the first one has paid for what it got.
+  await withService({ vars: { DAILY_TOKENS_PER_VISITOR: "0", DAILY_TOKENS_PER_IP: "100000" } }, async (service) => {
+    const message = [{ content: "Hi", ...proven("u") }, "k"];
+    const say = ([body, key], address) => service.chat(body, { "Idempotency-Key": key, ...from(address) });
+    model.reply = (reply) => reply.status(500);
+    await say(message, "203.0.113.7");
+    model.reply = (reply) => reply.say("Hello there, visitor.");
+    await say(message, "203.0.113.8");
+    const tokens = await service.sql`SELECT tokens::int FROM chat_budgets ORDER BY tokens`;
+    assert.deepEqual(tokens.map(({ tokens }) => tokens), [0, 18]);
+  });
+});
+
+test("a retry after an outage needs a budget like any other message", async () => {
+  await withService({ vars: { DAILY_TOKENS_PER_VISITOR: "30", DAILY_TOKENS_PER_IP: "0" } }, async (service) => {
+    model.reply = (reply) => reply.status(500);
+    for (const key of ["1", "2", "3", "4"]) await service.chat({ content: "Hi", ...proven("u") }, { "Idempotency-Key": key });
+    model.reply = (reply) => reply.say("Hello there, visitor.");
+    const replies = [];
+    for (const key of ["1", "2", "3", "4"]) replies.push((await service.chat({ content: "Hi", ...proven("u") }, { "Idempotency-Key": key })).json.content);
+    assert.deepEqual(replies.map(isSpent), [false, false, true, true]);
+    assert.deepEqual(await spent(service), { visitor: 36 });
+  });
+});
+
+test("a message that is sent again and again asks the model once, or twice", async () => {
+  await withService({}, async (service) => {
+    const asked = model.requests.length;
+    for (let round = 0; round < 10; round += 1) {
+      assert.equal((await service.chat({ content: "Hi", ...proven("u") }, { "Idempotency-Key": "k" })).status, 200);
+      assert.equal((await service.chat({ content: `Other ${round}`, ...proven("u") }, { "Idempotency-Key": "k" })).status, 422);
+    }
+    assert.ok(model.requests.length - asked <= 2, `${model.requests.length - asked} times`);
+  });
+});
+
+test("a model that is asked for nothing and says nothing costs what it read", async () => {
+  await withService({ vars: { LLM_PROVIDERS: "openai,scripted" } }, async (service) => {
+    model.reply = (reply) => reply.finish();
+    await service.chat({ content: "Say nothing" });
+    const [turn] = await service.turns();
+    assert.equal(turn.provider, "scripted");
+    assert.ok(turn.charged > 300);
+    model.reply = (reply) => reply.say("Hello there, visitor.");
+  });
+});
+
+test("URLs count, and so does a message that was erased meanwhile", async () => {
+  await withService({}, async (service) => {
+    model.reply = async (reply) => { await reply.token("Short."); reply.cut(); };
+    await service.chat({ content: "Hi" });
+    await service.chat({ content: "Hi", media_urls: Array.from({ length: 20 }, (_, index) => `https://a.test/${index}?${"x".repeat(1500)}`) });
+    const [without, withUrls] = (await service.turns()).map(({ charged }) => charged);
+    assert.ok(withUrls > without + 7000, `${without}, ${withUrls}`);
+
+    let goOn;
+    const held = new Promise((resolve) => { goOn = resolve; });
+    model.reply = async (reply) => { await reply.token("Half "); await held; await reply.finish(); };
+    const { headers } = await service.post("/chat/session", {});
+    const session = { "X-Chat-Token": headers.get("x-chat-token") };
+    const reply = service.stream({ content: "Hi" }, { ...session, ...from("203.0.113.7") });
+    await until(async () => (await service.turns()).length === 3);
+    await service.fetch("/chat/me", { method: "DELETE", headers: session });
+    assert.equal((await service.sql`SELECT tokens::int FROM chat_budgets WHERE scope = 'ip'`)[0].tokens, 0);
+    goOn();
+    await reply;
+    model.reply = (reply) => reply.say("Hello there, visitor.");
+  });
+});
+
+test("statements that are repeated while the first try is still at work pay and settle once", async () => {
+  await withService({ vars: { DATABASE_TIMEOUT_MS: "600" } }, async (service) => {
+    const user = proven("slow");
+    const say = () => service.chat({ content: "Hi", ...user }, from("203.0.113.7"));
+    await say();
+    // Whoever wants the visitor's budget has to wait for longer than the service does.
+    const hold = async (milliseconds) => service.sql.begin(async (sql) => {
+      await sql`SELECT FROM chat_budgets FOR UPDATE`;
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    });
+    for (const delay of [0, 60]) {
+      let goOn;
+      const held = new Promise((resolve) => { goOn = resolve; });
+      model.reply = async (reply) => { await reply.token("Hello "); await held; await reply.finish(); };
+      if (delay === 0) {
+        // The opening statement waits.
+        const holding = hold(900);
+        const reply = say();
+        setTimeout(goOn, 1500);
+        await Promise.all([holding, reply]);
+      } else {
+        const reply = say();
+        await until(async () => (await service.turns()).some(({ state }) => state === "running"));
+        const holding = hold(900);
+        setTimeout(goOn, 100);
+        await Promise.all([holding, reply]);
+      }
+    }
+    await until(async () => (await service.turns()).every(({ state }) => state !== "running"));
+    const charged = (await service.turns()).reduce((sum, turn) => sum + turn.charged, 0);
+    assert.deepEqual(await spent(service), { ip: charged, visitor: charged });
+    model.reply = (reply) => reply.say("Hello there, visitor.");
+  });
 });
 
 test("what a model does not count is estimated; what the script says is free", async () => {
@@ -314,7 +442,7 @@ test("nothing that a client sends becomes a header of the answer", async () => {
   });
 });
 
-test("the key that everybody knows is refused over HTTPS", async () => {
+test("the key that everybody knows is for this machine alone", async () => {
   await withService({ vars: { SESSION_KEYS: "development:for-wrangler-dev-alone-never-for-the-web" } }, async (service) => {
     assert.equal((await service.chat({ content: "Hi" })).status, 200);
     const response = await service.miniflare.dispatchFetch("https://chat.example.com/chat/", {
@@ -323,5 +451,7 @@ test("the key that everybody knows is refused over HTTPS", async () => {
     assert.equal(response.status, 500);
     assert.equal(response.headers.get("strict-transport-security"), "max-age=31536000");
     assert.match((await response.json()).detail, /the setting SESSION_KEYS is the one of wrangler.toml/);
+    // Nor over plain http, but for this machine.
+    assert.equal((await service.miniflare.dispatchFetch("http://chat.example.com/health")).status, 500);
   });
 });

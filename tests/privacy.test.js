@@ -74,7 +74,8 @@ test("DELETE /chat/me: everything of theirs, and nothing of anybody else's", asy
   const response = await service.fetch("/chat/me", { method: "DELETE", headers });
   assert.equal(response.status, 204);
   assert.match(response.headers.get("set-cookie"), /Max-Age=0/);
-  assert.deepEqual(await rows(), before);
+  // What they have spent today stays spent, under a name that is nobody's.
+  assert.partialDeepStrictEqual(await rows(), { ...before, chat_budgets: 2 });
   assert.equal((await service.fetch("/chat/stream", { headers })).status, 204);
   assert.deepEqual((await (await service.fetch("/chat/history", { headers })).json()).messages, []);
   assert.equal((await (await service.fetch("/chat/history", { headers: other })).json()).messages.length, 2);
@@ -85,7 +86,7 @@ test("DELETE /chat/me: everything of theirs, and nothing of anybody else's", asy
   assert.equal((await service.fetch("/chat/me", { method: "DELETE" })).status, 401);
 });
 
-test("a reply that is being written while its visitor is erased is stored nowhere", async () => {
+test("a reply that is being written while its visitor is erased is stored nowhere, by them or by the queue", async () => {
   const outboxed = await startService({ model, database: service.database, outbox: true });
   try {
     let goOn;
@@ -102,12 +103,29 @@ test("a reply that is being written while its visitor is erased is stored nowher
     await events.next();
     assert.equal((await outboxed.fetch("/chat/me", { method: "DELETE", headers })).status, 204);
     goOn();
-    await Array.fromAsync(events);
-    await until(() => outboxed.logged("📬 Turn delivered").length);
+    const rest = await Array.fromAsync(events);
+    assert.equal(rest.at(-1).data.error.code, "erased");
     assert.partialDeepStrictEqual(await rows(), OTHERS);
+    assert.deepEqual(outboxed.logged("❌ Error"), []);
   } finally {
     await outboxed.stop();
   }
+});
+
+test("a first message that is being recorded while its visitor is erased goes as well", async () => {
+  let goOn;
+  const held = new Promise((resolve) => { goOn = resolve; });
+  model.reply = async (reply) => { await reply.token("Half "); await held; await reply.finish(); };
+  const { headers } = await service.post("/chat/session", {});
+  const session = { "X-Chat-Token": headers.get("x-chat-token") };
+  const reply = service.stream({ content: "My name is Jane Roe and I have a secret" }, session);
+  const [turn] = await until(async () => { const turns = await service.turns(); return turns.length && turns; });
+  // As if neither had seen the other: the mark of the erasure alone.
+  const [{ phone_number }] = await service.sql`SELECT phone_number FROM users WHERE id = ${turn.user_id}`;
+  await service.sql`INSERT INTO chat_erasures VALUES (sha256(convert_to(${phone_number}, 'UTF8')), now())`;
+  goOn();
+  assert.equal((await reply).events.at(-1).data.error.code, "erased");
+  assert.deepEqual((await service.messages()).map(({ body }) => body), ["By WhatsApp"]);
 });
 
 test("what is still in the queue is erased as well", async () => {
@@ -164,12 +182,17 @@ test("without RETENTION_DAYS messages stay; what is only kept for a while goes",
     await service.sql`UPDATE chat_idempotency_keys SET created_at = created_at - interval '25 hours'`;
     await service.sql`UPDATE chat_budgets SET day = day - 2`;
     await service.sql`INSERT INTO chat_erasures VALUES ('old', now() - interval '31 days'), ('new', now())`;
+    // What an erasure has missed.
+    const [{ id }] = await service.sql`INSERT INTO users VALUES (gen_random_uuid(), 'chat_missed') RETURNING id`;
+    await service.sql`INSERT INTO messages VALUES (gen_random_uuid(), ${id}, 'incoming', 'Missed words', NULL, now() - interval '1 hour')`;
+    await service.sql`INSERT INTO chat_erasures VALUES (sha256('chat_missed'), now())`;
     await service.chat({ content: "Today" }, { "Idempotency-Key": randomUUID() });
     await runCron(forever);
     await until(() => forever.logged("🧹 Tidied up").length);
     assert.partialDeepStrictEqual(await rows(), { messages: 7, chat_turns: 3, chat_idempotency_keys: 1 });
     assert.equal((await service.sql`SELECT DISTINCT day FROM chat_budgets`).length, 1);
-    assert.equal((await service.sql`SELECT FROM chat_erasures`).length, 1);
+    assert.equal((await service.sql`SELECT FROM chat_erasures`).length, 2);
+    assert.ok(!(await service.messages()).some(({ body }) => body === "Missed words"));
   } finally {
     await forever.stop();
   }

@@ -14,7 +14,7 @@ use crate::{
     chat_request::{ChatRequest, MAX_BODY_BYTES},
     error::Error,
     idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey},
-    identity::{self, Credentials, Identified, Unidentified},
+    identity::{self, Credentials, Identified, Presented, Unidentified},
     js::ByteReader,
     message_service::MessageService,
     rate_limit,
@@ -22,7 +22,7 @@ use crate::{
     session::Subject,
     turn::{Outlet, Turn},
     turnstile,
-    visitor::{SESSION_HEADER, TICKET_HEADER, set_cookie},
+    visitor::{SESSION_HEADER, TICKET_HEADER, Visitor, set_cookie},
     web_url,
 };
 
@@ -39,8 +39,12 @@ async fn take_turn<O: Outlet + 'static>(
     let key = key.as_deref().map(IdempotencyKey::parse).transpose()?;
     let body = read_json(&mut call.request).await?;
     let (message, credentials) = ChatRequest::parse(&body, call.settings.max_message_chars)?;
-    let Identified { visitor, issue, .. } = admit(&call, &credentials).await?;
+    let Identified { visitor, issue, session } = admit(&call, &credentials).await?;
     rate_limit::count_visitor(&call.env, &visitor).await?;
+    if let (Visitor::Named(_), Some(session)) = (&visitor, session) {
+        // New names are no new visitors.
+        rate_limit::count_visitor(&call.env, &Visitor::Known(session.subject)).await?;
+    }
 
     let service = MessageService::new(&call)?;
     let turn = Turn::new(&call, visitor, message, key);
@@ -62,7 +66,7 @@ async fn take_turn<O: Outlet + 'static>(
 /// Who sends this request, if that is somebody who may.
 async fn admit(call: &Call, credentials: &Credentials) -> Result<Identified, Error> {
     let identified = identify(call, credentials)?;
-    if let Some(settings) = call.settings.turnstile.as_ref().filter(|_| identified.is_first_contact) {
+    if let Some(settings) = call.settings.turnstile.as_ref().filter(|_| identified.is_first_contact()) {
         turnstile::verify(settings, credentials.turnstile_token.as_deref()).await?;
     }
     Ok(identified)
@@ -73,8 +77,8 @@ fn identify(call: &Call, credentials: &Credentials) -> Result<Identified, Error>
     let (header, cookies) = (headers.get(SESSION_HEADER)?, headers.get("Cookie")?);
     let (settings, now) = (&call.settings, call.received);
     let (policy, sessions) = (&settings.identity, &settings.sessions);
-    identity::identify(credentials, header.as_deref(), cookies.as_deref(), policy, sessions, now)
-        .map_err(|error: Unidentified| error.into())
+    let presented = Presented { header: header.as_deref(), cookies: cookies.as_deref(), is_secure: call.is_secure };
+    identity::identify(credentials, presented, policy, sessions, now).map_err(|error: Unidentified| error.into())
 }
 
 /// Whose conversation this request reads; it has no body that could prove anything.
@@ -87,14 +91,14 @@ fn issue_session(call: &Call, subject: &Subject, headers: &Headers) -> Result<()
     let sessions = &call.settings.sessions;
     let token = sessions.issue(subject, call.received);
     headers.set(SESSION_HEADER, &token)?;
-    headers.append("Set-Cookie", &set_cookie(&token, sessions.life(), call.is_secure()))?;
+    headers.append("Set-Cookie", &set_cookie(&token, sessions.life(), call.is_secure))?;
     Ok(())
 }
 
 /// 204, and the browser forgets the session.
 fn end_session(call: &Call) -> Result<Response, Error> {
     let response = no_content()?;
-    response.headers().append("Set-Cookie", &set_cookie("", 0, call.is_secure()))?;
+    response.headers().append("Set-Cookie", &set_cookie("", 0, call.is_secure))?;
     Ok(response)
 }
 

@@ -5,12 +5,15 @@
 //!
 //! `GET /chat/stream`: the visitor's newest reply in the same events, live or stored, from behind `Last-Event-ID`; or the
 //! one that `?ticket=` opens. 204 when there is nothing left to show: to anything else `EventSource` would come back for
-//! ever. 401 when the session is not valid.
+//! ever, or not at all. 401 when the session is not valid.
 //!
 //! `DELETE /chat/stream`: ends the visitor's running reply. 204, whether there is one or not; what was written of it is
 //! kept as partial.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::channel::oneshot;
 use serde::Serialize;
@@ -27,21 +30,26 @@ use crate::{
     js::{BytePipe, ClientGone, describe},
     live::LiveReply,
     log,
+    rate_limit::RATE_LIMIT_PERIOD,
     router::Call,
-    sse::{COMMENT, EventEncoder, Seen},
+    sse::{COMMENT, EventEncoder, Seen, refusal},
     turn::Outlet,
 };
 
 /// See the module.
 pub async fn post(call: Call) -> Result<Response, Error> {
     let client = ClientGone::new(call.request.inner());
-    take_turn(call, |turn, respond| Events::new(turn.request_id, client, EventEncoder::new(turn.new.id), respond)).await
+    let seen = seen(&call)?;
+    take_turn(call, |turn, respond| {
+        Ok(Events { seen, ..Events::new(turn.request_id, client, EventEncoder::new(turn.new.id), respond)? })
+    })
+    .await
 }
 
 /// See the module.
 pub async fn get(call: Call) -> Result<Response, Error> {
     let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
-    let seen = call.request.headers().get("Last-Event-ID")?.and_then(|id| Seen::parse(&id));
+    let seen = seen(&call)?;
     let ticket = query(&call, "ticket").map(|ticket| Uuid::try_parse(&ticket).unwrap_or_default());
     let turn = match (ticket, reader(&call)?) {
         (Some(ticket), reader) => history.redeem_ticket(ticket, reader.as_ref()).await?,
@@ -66,11 +74,25 @@ pub async fn get(call: Call) -> Result<Response, Error> {
     super::received(responded).await
 }
 
+fn seen(call: &Call) -> Result<Option<Seen>, Error> {
+    Ok(call.request.headers().get("Last-Event-ID")?.and_then(|id| Seen::parse(&id)))
+}
+
 #[derive(Serialize)]
 struct Followed {
     turn: Uuid,
     from: usize,
     bytes_out: usize,
+}
+
+/// The answer to a GET that comes too often. An `EventSource` would take any other status for the end, and never come back.
+pub fn refuse(call: &Call, error: Error) -> Result<Response, Error> {
+    let accepts = call.request.headers().get("Accept")?.unwrap_or_default();
+    if !accepts.contains("text/event-stream") {
+        return Err(error);
+    }
+    let event = refusal(&error.fault(), call.received, RATE_LIMIT_PERIOD);
+    Ok(Response::from_bytes(event)?.with_headers(event_headers()?))
 }
 
 /// See the module.
@@ -90,19 +112,28 @@ struct Stopped {
     turn: Uuid,
 }
 
+/// Text that comes faster than this shares an event: the eye sees no difference, and each event costs as much as many
+/// tokens.
+const MERGE_INTERVAL: Duration = Duration::from_millis(25);
+
 /// Sends events. The response starts with the first of them, so that what fails before has a status of its own.
 struct Events {
     request_id: Uuid,
     client: ClientGone,
     pipe: BytePipe,
     encoder: EventEncoder,
+    /// What the client has of a reply that this one may turn out to be.
+    seen: Option<Seen>,
+    /// When text was last sent.
+    sent: Timestamp,
     response: Option<(Responder, ReadableStream)>,
 }
 
 impl Events {
     fn new(request_id: Uuid, client: ClientGone, encoder: EventEncoder, respond: Responder) -> Result<Self, Error> {
         let (pipe, readable) = BytePipe::new().map_err(|error| Error::Runtime(describe(&error)))?;
-        Ok(Self { request_id, client, pipe, encoder, response: Some((respond, readable)) })
+        let response = Some((respond, readable));
+        Ok(Self { request_id, client, pipe, encoder, seen: None, sent: Timestamp::default(), response })
     }
 
     fn start(&mut self) {
@@ -111,12 +142,13 @@ impl Events {
         }
     }
 
-    fn send(&mut self, reply: &str) {
+    fn send(&mut self, reply: &str, now: Timestamp) {
         // A client that comes back may name any place, even one within a character.
         let news = reply.get(reply.floor_char_boundary(self.encoder.sent())..);
         if let Some(news) = news.filter(|news| !news.is_empty()) {
             self.start();
-            self.pipe.write(self.encoder.text(news, Timestamp::now()));
+            self.sent = now;
+            self.pipe.write(self.encoder.text(news, now));
         }
     }
 }
@@ -125,21 +157,34 @@ impl Outlet for Events {
     const LOG_MESSAGE: &'static str = "📩 Chat streaming message";
     const IS_STREAM: bool = true;
 
-    fn belongs_to(&mut self, turn: Uuid) {
-        self.encoder = EventEncoder::new(turn);
+    fn belongs_to(&mut self, turn: Uuid, is_begun_anew: bool) {
+        let seen = self.seen.filter(|seen| seen.turn == turn && !is_begun_anew);
+        self.encoder = EventEncoder::resume(turn, seen.map_or(0, |seen| seen.bytes.unwrap_or(usize::MAX)));
     }
 
-    fn show(&mut self, reply: &str) {
+    fn show(&mut self, reply: &str) -> Option<Duration> {
+        if reply.len() <= self.encoder.sent() {
+            return None;
+        }
+        let now = Timestamp::now();
+        let left = MERGE_INTERVAL.saturating_sub(now.since(self.sent));
         // What a slow client does not take now goes out with what comes next.
+        if left.is_zero() && self.pipe.is_ready() {
+            self.send(reply, now);
+        }
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    fn flush(&mut self, reply: &str) {
         if self.pipe.is_ready() {
-            self.send(reply);
+            self.send(reply, Timestamp::now());
         }
     }
 
     fn bridge(&mut self, reply: &str) {
         self.start();
         if self.pipe.is_ready() {
-            self.send(reply);
+            self.send(reply, Timestamp::now());
             self.pipe.write(COMMENT);
         }
     }
@@ -157,9 +202,10 @@ impl Outlet for Events {
             (error, response) => {
                 self.response = response;
                 self.start();
-                self.send(reply);
+                let now = Timestamp::now();
+                self.send(reply, now);
                 let fault = error.map(Error::fault);
-                self.pipe.write(self.encoder.last(Timestamp::now(), fault.as_ref()));
+                self.pipe.write(self.encoder.last(now, fault.as_ref()));
                 self.pipe.close();
             }
         }
@@ -167,9 +213,13 @@ impl Outlet for Events {
 }
 
 fn event_stream(readable: ReadableStream) -> worker::Result<Response> {
+    Ok(Response::from_body(ResponseBody::Stream(readable))?.with_headers(event_headers()?))
+}
+
+fn event_headers() -> worker::Result<Headers> {
     let headers = Headers::new();
     headers.set("Content-Type", "text/event-stream; charset=utf-8")?;
     headers.set("Cache-Control", "no-cache, no-store, no-transform")?;
     headers.set("X-Accel-Buffering", "no")?;
-    Ok(Response::from_body(ResponseBody::Stream(readable))?.with_headers(headers))
+    Ok(headers)
 }

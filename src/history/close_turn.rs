@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{History, HistoryError};
-use crate::{budget::Charge, clock::Timestamp, llm::Usage};
+use crate::{clock::Timestamp, llm::Usage};
 
 /// Where a turn stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,15 +63,14 @@ pub struct ClosedTurn {
     pub usage: Option<Usage>,
     /// Code of the error that ended it.
     pub error: Option<String>,
-    /// What it cost, if the deployment has budgets.
+    /// Tokens that it cost, as far as there are budgets.
     #[serde(default)]
-    pub charge: Option<Charge>,
+    pub cost: i32,
 }
 
 impl History {
     /// Records the reply and the end of the turn, in one round trip. A turn that is over stays as it is.
     pub async fn close_turn(&self, turn: &ClosedTurn) -> Result<(), HistoryError> {
-        let charge = turn.charge.as_ref();
         let reply = (!turn.reply.is_empty()).then_some(&turn.reply);
         self.0
             .run(
@@ -89,13 +88,12 @@ impl History {
                     (&turn.usage.map(|usage| usage.completion_tokens), Type::INT4),
                     (&turn.error, Type::TEXT),
                     (&turn.attempt, Type::INT4),
-                    (&charge.map(|charge| charge.tokens), Type::INT4),
-                    (&charge.and_then(|charge| charge.ip_key.as_ref()), Type::TEXT),
-                    (&charge.is_some_and(|charge| charge.is_total), Type::BOOL),
+                    (&turn.cost, Type::INT4),
                 ],
             )
             .await?
             .map(|_| ())
-            .ok_or(HistoryError::Unexpected)
+            // It was opened; so it has been erased since.
+            .ok_or(HistoryError::Erased)
     }
 }

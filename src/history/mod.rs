@@ -16,7 +16,7 @@ use connection::Connection;
 pub use connection::{HistoryError, Lifetime};
 pub use conversation::Erased;
 pub use open_turn::{Earlier, NewTurn, OpenedTurn};
-pub use running_turn::{RepeatedTurn, SIGN_OF_LIFE, WatchedTurn};
+pub use running_turn::{ReopenedTurn, SIGN_OF_LIFE, WatchedTurn};
 pub use tidy_up::Forgotten;
 
 /// The history of all visitors, seen through one connection.

@@ -1,10 +1,13 @@
 //! The statement that opens a turn.
 
+use std::sync::LazyLock;
+
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, connection::Param};
 use crate::{
     agent::HistoryMessage, budget::Reservation, chat_request::ChatRequest, clock::Timestamp,
     idempotency_key::IdempotencyKey,
@@ -50,13 +53,55 @@ pub enum OpenedTurn {
     New {
         /// Whether the visitor was created with it.
         is_new_user: bool,
-        /// Whether the budgets allow a reply.
-        is_paid: bool,
+        /// Which budget refuses a reply, if one does: `visitor`, `ip` or `total`.
+        refused_by: Option<String>,
         /// Earlier messages, oldest first.
         history: Vec<HistoryMessage>,
     },
     /// Its key belongs to an earlier turn; nothing is recorded.
     Repeated,
+}
+
+/// The statement with `pay.sql` where it says so.
+pub fn with_payment(statement: &str) -> String {
+    statement.replace("/* pay.sql */", include_str!("pay.sql"))
+}
+
+/// The parameters of `pay.sql`.
+pub struct Payment<'a> {
+    day: NaiveDate,
+    tokens: Option<i32>,
+    limits: [Option<i64>; 3],
+    visitor_key: Option<&'a str>,
+    ip_key: Option<&'a str>,
+}
+
+impl<'a> Payment<'a> {
+    /// Of a reservation; without one, nothing is paid.
+    pub fn new(reservation: Option<&'a Reservation>) -> Self {
+        let budgets = reservation.map(|reservation| reservation.budgets).unwrap_or_default();
+        Self {
+            day: reservation.map(|reservation| reservation.day).unwrap_or_default(),
+            tokens: reservation.map(|reservation| reservation.tokens),
+            limits: [budgets.visitor, budgets.ip, budgets.total].map(|limit| Some(limit).filter(|&limit| limit > 0)),
+            visitor_key: reservation.map(|reservation| reservation.visitor_key.as_str()),
+            ip_key: reservation.and_then(|reservation| reservation.ip_key.as_deref()),
+        }
+    }
+
+    /// `$1` to `$7`.
+    pub fn params(&self) -> Vec<Param<'_>> {
+        let [visitor, ip, total] = &self.limits;
+        vec![
+            (&self.day as _, Type::DATE),
+            (&self.tokens as _, Type::INT4),
+            (visitor as _, Type::INT8),
+            (&self.visitor_key as _, Type::TEXT),
+            (ip as _, Type::INT8),
+            (&self.ip_key as _, Type::TEXT),
+            (total as _, Type::INT8),
+        ]
+    }
 }
 
 impl History {
@@ -68,41 +113,45 @@ impl History {
         earlier: Earlier,
         reservation: Option<&Reservation>,
     ) -> Result<OpenedTurn, HistoryError> {
-        let budget = |limit: fn(&Reservation) -> i64| reservation.map(limit).filter(|&limit| limit > 0);
-        let row = self
-            .0
-            .run(
-                include_str!("open_turn.sql"),
-                &[
-                    (&turn.user_row, Type::UUID),
-                    (&turn.phone_number, Type::TEXT),
-                    (&turn.name, Type::TEXT),
-                    (&turn.id, Type::UUID),
-                    (&i64::from(earlier.messages), Type::INT8),
-                    (&turn.message.content, Type::TEXT),
-                    (&turn.message.media_urls, Type::TEXT_ARRAY),
-                    (&turn.message.audio_urls, Type::TEXT_ARRAY),
-                    (&turn.received.utc(), Type::TIMESTAMPTZ),
-                    (&turn.key.as_ref().map(IdempotencyKey::as_str), Type::TEXT),
-                    (&turn.ticket, Type::UUID),
-                    (&turn.is_proven, Type::BOOL),
-                    (&reservation.map(|reservation| reservation.tokens), Type::INT4),
-                    (&budget(|reservation| reservation.budgets.visitor), Type::INT8),
-                    (&budget(|reservation| reservation.budgets.ip), Type::INT8),
-                    (&budget(|reservation| reservation.budgets.total), Type::INT8),
-                    (&reservation.and_then(|reservation| reservation.ip_key.as_ref()), Type::TEXT),
-                    (&i64::from(earlier.chars), Type::INT8),
-                ],
-            )
-            .await?
-            .ok_or(HistoryError::Erased)?;
-        if !row.try_get::<_, bool>(0)? {
-            return Ok(OpenedTurn::Repeated);
-        }
+        static STATEMENT: LazyLock<String> = LazyLock::new(|| with_payment(include_str!("open_turn.sql")));
+        let payment = Payment::new(reservation);
+        // An earlier try of the statement may have been at work, so that this one could not see what it decided.
+        let mut tries = 0;
+        let (received, key) = (turn.received.utc(), turn.key.as_ref().map(IdempotencyKey::as_str));
+        let (messages, chars) = (i64::from(earlier.messages), i64::from(earlier.chars));
+        let row = loop {
+            let mut params = payment.params();
+            params.extend([
+                (&turn.user_row as _, Type::UUID),
+                (&turn.phone_number as _, Type::TEXT),
+                (&turn.name as _, Type::TEXT),
+                (&turn.id as _, Type::UUID),
+                (&turn.message.content as _, Type::TEXT),
+                (&turn.message.media_urls as _, Type::TEXT_ARRAY),
+                (&turn.message.audio_urls as _, Type::TEXT_ARRAY),
+                (&received as _, Type::TIMESTAMPTZ),
+                (&key as _, Type::TEXT),
+                (&turn.ticket as _, Type::UUID),
+                (&turn.is_proven as _, Type::BOOL),
+                (&messages as _, Type::INT8),
+                (&chars as _, Type::INT8),
+            ]);
+            let row = self.0.run(&STATEMENT, &params).await?.ok_or(HistoryError::Erased)?;
+            if !row.try_get::<_, bool>(0)? {
+                return Ok(OpenedTurn::Repeated);
+            }
+            tries += 1;
+            if row.try_get(3)? {
+                break row;
+            }
+            if tries == 2 {
+                return Err(HistoryError::Unexpected);
+            }
+        };
         let history = row.try_get::<_, Option<&str>>(2)?.unwrap_or("[]");
         Ok(OpenedTurn::New {
             is_new_user: row.try_get(1)?,
-            is_paid: row.try_get(3)?,
+            refused_by: row.try_get(4)?,
             history: serde_json::from_str(history).map_err(|_| HistoryError::Unexpected)?,
         })
     }

@@ -1,6 +1,15 @@
 -- Takes over a turn that has no reply: one that failed, or one that nobody has been working on for a while. Of several
--- requests that try, one gets the row.
--- $1 uuid the turn, $2 timestamptz now, $3 timestamptz when it must have shown a sign of life
-UPDATE chat_turns SET state = 'running', attempt = attempt + 1, error = NULL, finished_at = NULL, progress = NULL, progress_at = $2
-WHERE incoming_id = $1 AND (state = 'failed' OR state = 'running' AND coalesce(progress_at, created_at) < $3)
-RETURNING attempt
+-- requests that try, one gets the row: the number of its attempt, and which budget refuses a reply.
+--
+-- $1 to $7  see pay.sql
+-- $8 uuid the turn, $9 timestamptz now, $10 timestamptz when it must have shown a sign of life
+WITH payer AS (
+    SELECT incoming_id, attempt FROM chat_turns
+    WHERE incoming_id = $8 AND (state = 'failed' OR state = 'running' AND coalesce(progress_at, created_at) < $10)
+    FOR UPDATE
+), /* pay.sql */
+UPDATE chat_turns
+SET state = 'running', attempt = chat_turns.attempt + 1, error = NULL, finished_at = NULL, progress = NULL, progress_at = $9,
+    is_stopped = false, charged = coalesce($2, 0), payers = paid.payers, paid_on = $1, refused_by = paid.refused_by
+FROM payer, paid WHERE chat_turns.incoming_id = payer.incoming_id
+RETURNING chat_turns.attempt, chat_turns.refused_by

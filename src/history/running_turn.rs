@@ -1,13 +1,16 @@
 //! The statements about a turn that is under way: saving what there is of it, watching it, taking it over.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{History, HistoryError, NewTurn, TurnState};
-use crate::{clock::Timestamp, idempotency_key::IdempotencyKey, session::Subject};
+use super::{
+    History, HistoryError, NewTurn, TurnState,
+    open_turn::{Payment, with_payment},
+};
+use crate::{budget::Reservation, clock::Timestamp, idempotency_key::IdempotencyKey, session::Subject};
 
 /// A running turn without a sign of life for this long has lost its Worker. A turn at work gives one every
 /// [`SIGN_OF_LIFE`].
@@ -28,13 +31,13 @@ pub struct WatchedTurn {
     pub is_lost: bool,
 }
 
-/// The turn that an idempotency key belongs to.
+/// A turn that was taken over.
 #[derive(Debug)]
-pub struct RepeatedTurn {
-    /// The turn.
-    pub id: Uuid,
-    /// Whether its message is the repetition's.
-    pub is_same_message: bool,
+pub struct ReopenedTurn {
+    /// The number of the new attempt.
+    pub attempt: i32,
+    /// Which budget refuses a reply, if one does.
+    pub refused_by: Option<String>,
 }
 
 impl History {
@@ -51,39 +54,42 @@ impl History {
         first_id(self.0.run(include_str!("stop_turn.sql"), &[(&visitor.phone_number(), Type::TEXT)]).await?)
     }
 
-    /// Takes over a turn that has no reply and nobody at work on it, and returns the number of the new attempt; `None`
-    /// when it is not to be had.
-    pub async fn reopen_turn(&self, turn: Uuid) -> Result<Option<i32>, HistoryError> {
+    /// Takes over a turn that has no reply and nobody at work on it; `None` when it is not to be had.
+    pub async fn reopen_turn(
+        &self,
+        turn: Uuid,
+        reservation: Option<&Reservation>,
+    ) -> Result<Option<ReopenedTurn>, HistoryError> {
+        static STATEMENT: LazyLock<String> = LazyLock::new(|| with_payment(include_str!("reopen_turn.sql")));
         let now = Timestamp::now();
-        let params = &[
-            (&turn as _, Type::UUID),
-            (&now.utc() as _, Type::TIMESTAMPTZ),
-            (&now.before(LOST_AFTER).utc() as _, Type::TIMESTAMPTZ),
-        ];
-        let row = self.0.run(include_str!("reopen_turn.sql"), params).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+        let (opened, lost) = (now.utc(), now.before(LOST_AFTER).utc());
+        let payment = Payment::new(reservation);
+        let mut params = payment.params();
+        params.extend([(&turn as _, Type::UUID), (&opened as _, Type::TIMESTAMPTZ), (&lost as _, Type::TIMESTAMPTZ)]);
+        let Some(row) = self.0.run(&STATEMENT, &params).await? else { return Ok(None) };
+        Ok(Some(ReopenedTurn { attempt: row.try_get(0)?, refused_by: row.try_get(1)? }))
     }
 
-    /// The turn that this repetition's key belongs to.
-    pub async fn repeated_turn(&self, repetition: &NewTurn) -> Result<Option<RepeatedTurn>, HistoryError> {
+    /// The turn that this repetition's key belongs to; `None` when that is another message's.
+    pub async fn repeated_turn(&self, repetition: &NewTurn) -> Result<Option<Uuid>, HistoryError> {
         let message = &repetition.message;
         let params = &[
             (&repetition.phone_number as _, Type::TEXT),
             (&repetition.key.as_ref().map(IdempotencyKey::as_str) as _, Type::TEXT),
             (&repetition.ticket as _, Type::UUID),
+            (&message.content as _, Type::TEXT),
+            (&repetition.received.utc() as _, Type::TIMESTAMPTZ),
         ];
         let Some(row) = self.0.run(include_str!("repeated_turn.sql"), params).await? else { return Ok(None) };
         let attachments: Vec<(String, String)> =
-            serde_json::from_str(row.try_get(2)?).map_err(|_| HistoryError::Unexpected)?;
-        let (body, attachments) = (row.try_get::<_, Option<&str>>(1)?, attachments.iter());
+            serde_json::from_str(row.try_get(1)?).map_err(|_| HistoryError::Unexpected)?;
         let given = message
             .media_urls
             .iter()
             .map(|url| ("media", url))
             .chain(message.audio_urls.iter().map(|url| ("audio", url)));
-        let is_same_message =
-            body == Some(message.content.as_str()) && attachments.map(|(kind, url)| (kind.as_str(), url)).eq(given);
-        Ok(Some(RepeatedTurn { id: row.try_get(0)?, is_same_message }))
+        let is_same = attachments.iter().map(|(kind, url)| (kind.as_str(), url)).eq(given);
+        Ok(if is_same { Some(row.try_get(0)?) } else { None })
     }
 
     /// A visitor's newest turn.

@@ -22,7 +22,8 @@ use crate::{
     settings::{ProviderKind, Settings},
 };
 pub use openai::OpenAi;
-use reply::{ReplyDecoder, Summary};
+use reply::ReplyDecoder;
+pub use reply::Summary;
 pub use workers_ai::WorkersAi;
 
 /// Longest reply, in bytes: a model that goes on is cut off behind it. With its question (64 KiB) it has to fit into one
@@ -30,7 +31,7 @@ pub use workers_ai::WorkersAi;
 pub const MAX_REPLY_BYTES: usize = 48 * 1024;
 
 /// How a model failed. The messages are for the log.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum ModelError {
     /// The request could not be sent, or the connection broke.
     #[error("the model cannot be reached: {0}")]
@@ -87,6 +88,11 @@ impl ModelError {
             Self::Empty => "empty",
             Self::TooLong => "too_long",
         }
+    }
+
+    /// Whether the model must have read the prompt before it failed.
+    pub const fn has_cost(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::Status(..))
     }
 
     /// How long to wait before the same model is asked once more; `None` when that would help nobody. Chance keeps the

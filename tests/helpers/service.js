@@ -25,11 +25,12 @@ const AI_STAND_IN = `
 
 /** What the services of the tests are set up with. */
 export const SESSION_KEYS = "new:0123456789abcdef0123456789abcdef,old:fedcba9876543210fedcba9876543210";
-export const IDENTITY_SECRET = "the secret of the clinic's site";
+export const HASH_SECRET = "the secret of the clinic's site";
+export const TOKEN_SECRET = "the site's other secret for tokens";
 
 /** A user, and the site's proof that it is them. */
 export function proven(user_id) {
-  return { user_id, user_hash: createHmac("sha256", IDENTITY_SECRET).update(user_id).digest("hex") };
+  return { user_id, user_hash: createHmac("sha256", HASH_SECRET).update(user_id).digest("hex") };
 }
 
 export function databaseUrl(name) {
@@ -80,7 +81,8 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
       ...(rateLimits && { ratelimits: rateLimits }),
       bindings: {
         SESSION_KEYS,
-        IDENTITY_SECRETS: IDENTITY_SECRET,
+        USER_HASH_SECRETS: HASH_SECRET,
+        USER_TOKEN_SECRETS: TOKEN_SECRET,
         LLM_PROVIDERS: model ? "openai" : "scripted",
         ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),
         ...vars,
@@ -114,6 +116,9 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
   return new Service({ miniflare, url, site, sql, database, auditDatabase: auditDatabase ?? database, logs });
 }
 
+/** What may be sent and logged: the names of things. */
+const PUBLIC = new Set(["application/json", "text/event-stream"]);
+
 class Service {
   /** What must never be in a log: what visitors sent, and what they were given. */
   private = new Set();
@@ -127,16 +132,20 @@ class Service {
     await this.sql.end({ timeout: 1 });
     await this.miniflare.dispose();
     const log = this.logs.map(({ message }) => message).join("\n");
-    for (const text of this.private) if (log.includes(text)) throw new Error(`the log has ${JSON.stringify(text)}`);
+    for (const text of this.private) {
+      // As it is, and as it would be within a line of JSON.
+      if (log.includes(text) || log.includes(JSON.stringify(text).slice(1, -1))) throw new Error(`the log has ${JSON.stringify(text)}`);
+    }
   }
 
   /** Has `stop` look for these texts in the log, but for those so short that they may be there by chance. */
   keepPrivate(...texts) {
-    for (const text of texts) if (typeof text === "string" && text.length >= 8) this.private.add(text);
+    for (const text of texts) if (typeof text === "string" && text.length >= 8 && !PUBLIC.has(text)) this.private.add(text);
   }
 
   /** A raw request to a path. */
   async fetch(path, init) {
+    this.keepPrivate(...Object.values(init?.headers ?? {}));
     const response = await fetch(this.url + path, { redirect: "manual", ...init });
     this.keepPrivate(response.headers.get("x-chat-token"), response.headers.get("x-chat-ticket"));
     return response;
@@ -144,7 +153,7 @@ class Service {
 
   /** `POST` of a JSON value (or of a raw body, if it is a string). */
   post(path, body, headers = {}, init = {}) {
-    this.keepPrivate(...Object.values(headers), ...(body && typeof body === "object" ? Object.values(body).flat() : []));
+    this.keepPrivate(...(body && typeof body === "object" ? Object.values(body).flat() : []));
     return this.fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json", ...headers },
