@@ -29,13 +29,16 @@ if (failure) {
   die(failure);
 }
 
+/** What pages and documents show does not depend on the pooler. */
+const isWanted = (file) => !process.env.TEST_POOLER || !/(assets|browser|clients?|docs|examples|widget|widget-page)\.test\.js$/.test(file);
+
 const given = process.argv.slice(2);
 const options = given.filter((argument) => argument.startsWith("-"));
 const files = given.filter((argument) => !argument.startsWith("-"));
 const pooler = process.env.TEST_POOLER ? await startPooler() : undefined;
 const tests = spawn(
   process.execPath,
-  ["--test", "--test-concurrency=2", ...options, ...(files.length ? files : globSync("tests/*.test.js", { cwd: root }).sort())],
+  ["--test", "--test-concurrency=2", ...options, ...(files.length ? files : globSync("tests/*.test.js", { cwd: root }).filter(isWanted).sort())],
   { cwd: root, stdio: "inherit", env: { ...process.env, TEST_POSTGRES_URL: url("postgres"), ...(pooler && { TEST_POOLER_PORT: pooler.port }) } },
 );
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
