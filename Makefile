@@ -4,7 +4,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export WRANGLER_SEND_METRICS := false
 
-.PHONY: help setup dev db build test test-pooler soak fuzz check llm clean
+.PHONY: help setup dev db build test test-pooler soak fuzz check llm bench bench-growth clean
 
 help:
 	@echo "make dev     install what is missing and serve the chat on http://127.0.0.1:8787 (PORT=...)"
@@ -15,6 +15,8 @@ help:
 	@echo "make soak    nine minutes of random faults, or SOAK_SECONDS of them; nothing may be lost"
 	@echo "make fuzz    the property tests of all parsers with a million inputs each, or FUZZ_CASES of them"
 	@echo "make check   formatting, types, lints, and what a deployment would upload"
+	@echo "make bench   measure the service against its peers, in ten minutes (bench/README.md)"
+	@echo "make bench-growth  the same with ever longer replies and histories and ever more streams"
 	@echo "make clean   remove everything that was built, installed or stored in this folder"
 
 setup:
@@ -51,6 +53,12 @@ check: setup
 
 llm:
 	@scripts/llm.sh
+
+# BASE=<commit> measures that commit's build beside this one.
+bench bench-growth: build
+	@bench/python.sh
+	@if [ -n "$(BASE)" ]; then base=$$(bench/base.sh "$(BASE)") && export EDGE_CHAT_BUILDS="base=$$base,now=build" || exit; fi; \
+		exec node bench/$(if $(filter bench,$@),run,growth).js
 
 clean:
 	rm -rf build target node_modules .data .wrangler .screenshots

@@ -1,0 +1,118 @@
+// The workshop: PostgreSQL, the stand-in model, the load generator and the servers, and one measured job at a time.
+import { setTimeout as sleep } from "node:timers/promises";
+import { empty, stored } from "./database.js";
+import { cpuTime, machineTime, memory, startHelper } from "./processes.js";
+import { startServer } from "./servers.js";
+import { median, sum } from "./stats.js";
+import { startWire } from "./wire.js";
+
+/** What a server still does once its last reply is complete, such as ending a connection, belongs to its turns. */
+const SETTLE_MS = 250;
+
+export class Bench {
+  /** `database` is what `startDatabase` gives. */
+  static async start(database) {
+    const [model, load] = await Promise.all([startModel(), startHelper("load")]);
+    return Object.assign(new Bench(), { database, model, load, placed: 0 });
+  }
+
+  get modelUrl() {
+    return `http://127.0.0.1:${this.model.port}`;
+  }
+
+  /** Asking the model without a server in between. */
+  get direct() {
+    return { name: "direct", target: { name: "direct", kind: "direct", port: this.model.port } };
+  }
+
+  /** Starts a server with a new database, unless it is given one and an address to reach it by. */
+  async start(server, { database, address, vars } = {}) {
+    if (server.stores) database ??= await this.database.newDatabase(`bench_${(this.placed += 1)}`);
+    address ??= server.isPooled ? this.database.pooled(database) : database;
+    const running = await startServer(server, { directory: this.database.directory, modelUrl: this.modelUrl, database: address, vars });
+    return { ...running, database };
+  }
+
+  /** Runs a job of the load generator against a server and says what it took, of everybody. Fails if anything is amiss. */
+  async measure(server, job) {
+    if (server.database) await empty(server.database);
+    await this.model.ask("stats");
+    const before = this.cpu(server);
+    const result = await this.load.ask({ ...job, target: server.target });
+    await sleep(SETTLE_MS);
+    const after = this.cpu(server);
+    const { late } = await this.model.ask("stats");
+    if (server.database) await this.check(server, job, result);
+    const cpu = Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - before[name]]));
+    // What had nothing to do with the benchmark, and may have disturbed it.
+    cpu.others = Math.max(0, cpu.machine - cpu.server - cpu.postgres - cpu.model - cpu.load);
+    return { ...result, cpu, late, cpuPerTurn: cpu.server / result.turns };
+  }
+
+  cpu(server) {
+    return {
+      server: server.pid ? cpuTime(server.pid) : 0,
+      postgres: sum(this.database.pids.map((pid) => cpuTime(pid, { ended: true }))),
+      model: cpuTime(this.model.pid),
+      load: cpuTime(this.load.pid),
+      machine: machineTime(),
+    };
+  }
+
+  async check(server, { spec }, { turns }) {
+    const { messages, replies } = await stored(server.database, spec.tokens);
+    if (messages !== turns || replies !== turns) {
+      throw new Error(`${server.name}: ${turns} turns left ${messages} messages and ${replies} complete replies in PostgreSQL`);
+    }
+  }
+
+  /** A few turns that nobody looks at: compiled code, filled pools. */
+  async warmUp(server, turns = 60) {
+    await this.load.ask({ target: server.target, spec: { tokens: 50 }, clients: 6, turns: Math.ceil(turns / 6), visitors: "warm-" });
+    await sleep(SETTLE_MS);
+  }
+
+  /** Connections to PostgreSQL and round trips a turn, counted between a server of its own and PostgreSQL (or the pooler). */
+  async countRoundTrips(server) {
+    const direct = await this.database.newDatabase(`bench_${(this.placed += 1)}`);
+    const wire = await startWire(server.isPooled ? this.database.pooled(direct) : direct);
+    const running = await this.start(server, { database: direct, address: wire.url });
+    try {
+      await this.warmUp(running);
+      wire.reset();
+      const { turns } = await this.measure(running, { spec: { tokens: 50 }, clients: 2, turns: 20 });
+      return Object.fromEntries(Object.entries(wire.counts).map(([name, count]) => [name, count / turns]));
+    } finally {
+      await running.stop();
+      wire.stop();
+    }
+  }
+
+  /** Memory in KiB of a server, started for this alone, before and while so many streams are open. */
+  async streamMemory(server, { streams, spec }) {
+    const running = await this.start(server);
+    try {
+      await this.warmUp(running, 120);
+      await sleep(1000);
+      const idle = memory(running.pid);
+      const cpuBefore = cpuTime(running.pid);
+      await this.load.ask({ target: running.target, spec, streams });
+      const cpu = cpuTime(running.pid) - cpuBefore;
+      const samples = [];
+      for (let count = 0; count < 5; count += 1) {
+        await sleep(400);
+        samples.push(memory(running.pid));
+      }
+      await this.load.ask("release");
+      return { idle, open: median(samples), perStream: (median(samples) - idle) / streams, cpuPerOpening: cpu / streams };
+    } finally {
+      await running.stop();
+    }
+  }
+}
+
+async function startModel() {
+  const model = await startHelper("model");
+  const { port } = await model.answer();
+  return Object.assign(model, { port });
+}

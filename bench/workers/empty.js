@@ -1,0 +1,6 @@
+// The floor of a request: an answer of nothing.
+export default {
+  fetch() {
+    return new Response("");
+  },
+};
