@@ -54,11 +54,11 @@ check: setup
 llm:
 	@scripts/llm.sh
 
-# BASE=<commit> measures that commit's build beside this one.
-bench bench-growth: build
-	@bench/python.sh
-	@if [ -n "$(BASE)" ]; then base=$$(bench/base.sh "$(BASE)") && export EDGE_CHAT_BUILDS="base=$$base,now=build" || exit; fi; \
-		exec node bench/$(if $(filter bench,$@),run,growth).js
+bench: build
+	@exec bench/start.sh run
+
+bench-growth: build
+	@exec bench/start.sh growth
 
 clean:
 	rm -rf build target node_modules .data .wrangler .screenshots

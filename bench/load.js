@@ -20,7 +20,7 @@ process.on("disconnect", () => process.exit());
  * `clients` visitors take turns one after the other: `turns` each, or as many as they begin within `seconds`. They start
  * at random within `spread` ms and pause for up to `pause` ms, or they would all stay in step.
  */
-async function turns({ target, spec, clients, turns = Infinity, seconds = Infinity, spread = 0, pause = 0, seed = 1, session, visitors = "" }) {
+async function turns({ target, spec, clients, turns = Infinity, seconds = Infinity, spread = 0, pause = 0, seed = 1, session, anonymous = false, visitors = "" }) {
   const random = randomNumbers(seed);
   const done = [];
   const started = performance.now();
@@ -33,7 +33,7 @@ async function turns({ target, spec, clients, turns = Infinity, seconds = Infini
       const until = started + seconds * 1000;
       for (let turn = 0; turn < turns && !failed && performance.now() < until; turn += 1) {
         if (turn > 0 && pause > 0) await sleep(random() * pause);
-        const who = session ? { token: session } : { user_id: `bench-${visitors}${number}` };
+        const who = anonymous || session ? { token: session } : { user_id: `bench-${visitors}${number}` };
         done.push(await client.turn({ content: ask(spec), ...who }, spec));
         last = performance.now();
       }
@@ -57,7 +57,7 @@ async function turns({ target, spec, clients, turns = Infinity, seconds = Infini
 }
 
 /** Opens so many streams, a few at a time, tells when text flows on all of them, and keeps them open until it is told to release them. */
-async function hold({ target, spec, streams }) {
+async function hold({ target, spec, streams, session }) {
   const clients = [];
   let open = 0;
   let failure;
@@ -71,7 +71,8 @@ async function hold({ target, spec, streams }) {
         if (open === streams) resolve();
         next();
       };
-      client.turn({ content: ask(spec), user_id: `bench-${clients.length}` }, spec, { timeout: 120_000, onFirst }).then(
+      const who = session ? { token: session } : { user_id: `bench-${clients.length}` };
+      client.turn({ content: ask(spec), ...who }, spec, { timeout: 120_000, onFirst }).then(
         () => { failure = new Error(`${target.name}: a stream ended too early`); },
         (error) => reject((failure = error)),
       );

@@ -4,14 +4,13 @@ import { Bench } from "./lib/bench.js";
 import { machine } from "./lib/machine.js";
 import { report } from "./lib/report.js";
 import { session } from "./lib/session.js";
-import { allServers } from "./lib/servers.js";
+import { allServers, isWanted } from "./lib/servers.js";
 import { instantiate, weigh } from "./lib/wasm.js";
 import { SCENARIOS } from "./scenarios.js";
 
 leaveRoot();
 
 const { ROUNDS = 3, MEMORY_STREAMS = 500, BENCH_SERVERS, BENCH_SCENARIOS, EDGE_CHAT_BUILDS } = process.env;
-const isWanted = (list, name) => !list || list.split(",").some((wanted) => name === wanted || name.startsWith(`${wanted} `));
 const STARTS = 5;
 /** Streams that are open, and little more: a token each half second, for longer than anybody looks. */
 const OPEN_STREAM = { tokens: 200, first: 5, gap: 500 };
@@ -58,14 +57,16 @@ await session(async (database) => {
 
   if (MEMORY_STREAMS > 0) {
     for (const server of servers.filter(({ kind }) => kind !== "empty")) {
-      results.memory[server.name] = await bench.streamMemory(server, { streams: Number(MEMORY_STREAMS), spec: OPEN_STREAM });
+      const fresh = await bench.start(server);
+      results.memory[server.name] = await bench.openStreams(fresh, { streams: Number(MEMORY_STREAMS), spec: OPEN_STREAM });
+      await fresh.stop();
       say(`${MEMORY_STREAMS} open streams: ${server.name}, ${results.memory[server.name].perStream.toFixed(0)} KiB each`);
     }
   }
   results.streams = Number(MEMORY_STREAMS);
   results.rounds = Number(ROUNDS);
   results.seconds = (performance.now() - began) / 1000;
-  await report(results);
+  report(results);
 });
 
 function rotated(list, by) {

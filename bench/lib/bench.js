@@ -33,16 +33,20 @@ export class Bench {
     return { ...running, database };
   }
 
-  /** Runs a job of the load generator against a server and says what it took, of everybody. Fails if anything is amiss. */
-  async measure(server, job) {
-    if (server.database) await empty(server.database);
+  /**
+   * Runs a job of the load generator against a server and says what it took, of everybody. Fails if anything is amiss. The
+   * database is emptied before, unless there is something to `keep`.
+   */
+  async measure(server, { keep = false, ...job }) {
+    if (server.database && !keep) await empty(server.database);
+    const known = server.database && (await stored(server.database, job.spec.tokens));
     await this.model.ask("stats");
     const before = this.cpu(server);
     const result = await this.load.ask({ ...job, target: server.target });
     await sleep(SETTLE_MS);
     const after = this.cpu(server);
     const { late } = await this.model.ask("stats");
-    if (server.database) await this.check(server, job, result);
+    if (server.database) await this.check(server, job, result, known);
     const cpu = Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - before[name]]));
     // What had nothing to do with the benchmark, and may have disturbed it.
     cpu.others = Math.max(0, cpu.machine - cpu.server - cpu.postgres - cpu.model - cpu.load);
@@ -59,8 +63,9 @@ export class Bench {
     };
   }
 
-  async check(server, { spec }, { turns }) {
-    const { messages, replies } = await stored(server.database, spec.tokens);
+  async check(server, { spec }, { turns }, known) {
+    const now = await stored(server.database, spec.tokens);
+    const [messages, replies] = [now.messages - known.messages, now.replies - known.replies];
     if (messages !== turns || replies !== turns) {
       throw new Error(`${server.name}: ${turns} turns left ${messages} messages and ${replies} complete replies in PostgreSQL`);
     }
@@ -88,26 +93,37 @@ export class Bench {
     }
   }
 
-  /** Memory in KiB of a server, started for this alone, before and while so many streams are open. */
-  async streamMemory(server, { streams, spec }) {
-    const running = await this.start(server);
-    try {
-      await this.warmUp(running, 120);
-      await sleep(1000);
-      const idle = memory(running.pid);
-      const cpuBefore = cpuTime(running.pid);
-      await this.load.ask({ target: running.target, spec, streams });
-      const cpu = cpuTime(running.pid) - cpuBefore;
-      const samples = [];
-      for (let count = 0; count < 5; count += 1) {
-        await sleep(400);
-        samples.push(memory(running.pid));
-      }
-      await this.load.ask("release");
-      return { idle, open: median(samples), perStream: (median(samples) - idle) / streams, cpuPerOpening: cpu / streams };
-    } finally {
-      await running.stop();
+  /**
+   * Memory in KiB of a server that has just been started, before and while so many streams are open, and CPU in ms a second
+   * while they are. With `hold` in their `spec`, the whole reply but its last word has come by then.
+   */
+  async openStreams(running, { streams, spec, session }) {
+    await this.warmUp(running, 120);
+    await sleep(1000);
+    const idle = memory(running.pid);
+    await this.load.ask({ target: running.target, spec, streams, session });
+    if (spec.hold) await this.quiet(running);
+    const [cpu, began] = [cpuTime(running.pid), performance.now()];
+    const samples = [];
+    for (let count = 0; count < 5; count += 1) {
+      await sleep(400);
+      samples.push(memory(running.pid));
     }
+    const seconds = (performance.now() - began) / 1000;
+    const cpuPerSecond = (cpuTime(running.pid) - cpu) / seconds;
+    await this.load.ask("release");
+    return { idle, open: median(samples), perStream: (median(samples) - idle) / streams, cpuPerSecond };
+  }
+
+  /** Waits until a server has nothing to do. */
+  async quiet({ name, pid }) {
+    for (let tries = 0, before = cpuTime(pid); tries < 200; tries += 1) {
+      await sleep(300);
+      const now = cpuTime(pid);
+      if (now - before < 15) return;
+      before = now;
+    }
+    throw new Error(`${name} does not come to rest`);
   }
 }
 

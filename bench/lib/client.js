@@ -14,7 +14,7 @@ const FIRST_CONTENT = /"content": ?"[^"]/;
 export function request({ kind, port }, body) {
   const [path, json] = kind === "direct"
     ? ["/v1/chat/completions", { model: "stand-in", stream: true, messages: [{ role: "user", content: body.content }] }]
-    : ["/chat/stream", { ...body, media_urls: [], audio_urls: [] }];
+    : ["/chat/stream", { content: body.content, user_id: body.user_id, media_urls: [], audio_urls: [] }];
   const text = JSON.stringify(json);
   return Buffer.from(
     `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n` +

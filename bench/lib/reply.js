@@ -1,9 +1,10 @@
 // What the stand-in model says: a text of so many tokens, known beforehand to whoever has to check that all of it came.
 
-const WORDS = (
-  "Thank you for your message . A consultation with one of our specialists in Istanbul is free and without any obligation , " +
-  "and it takes about twenty minutes . Tell us which treatment you are thinking of , and when it would suit you to travel . "
-).trim().split(" ");
+const SENTENCES =
+  " Thank you for your message. A consultation with one of our specialists in Istanbul is free and without any obligation," +
+  " and it takes about twenty minutes. Tell us which treatment you are thinking of, and when it would suit you to travel.";
+/** Pieces of four letters or so, like a model's own. 10,000 of them are less than the 48 KiB to which edge-chat cuts a reply. */
+const TOKENS = SENTENCES.match(/ ?\w{1,5}|[.,]/g);
 
 /** How the model is to answer: so many tokens; the first one after `first` ms, the others `gap` ms apart, the last one `hold` ms later. */
 export function ask({ tokens, first = 0, gap = 0, hold = 0 }) {
@@ -20,7 +21,8 @@ export function asked(body) {
 
 /** The token at a place of the reply. */
 export function token(index) {
-  return `${index ? " " : ""}${WORDS[index % WORDS.length]}`;
+  const text = TOKENS[index % TOKENS.length];
+  return index === 0 ? text.trimStart() : text;
 }
 
 const texts = new Map();

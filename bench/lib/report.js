@@ -9,17 +9,22 @@ import { targets } from "./targets.js";
 const results = fileURLToPath(new URL("../results/", import.meta.url));
 const PACED = ["alone", "paced", "slow"];
 
-export async function report(measured) {
+export function report(measured) {
   const figures = new Figures(measured);
-  const name = `${figures.machine.date}-${figures.machine.commit}`;
+  write(figures.machine, "", panels(figures), (plots) => page(figures, plots));
+}
+
+/** Writes plots of these panels and a page that shows them: `page` is given a link to the plots. */
+export function write({ date, commit }, suffix, panels, page) {
+  const name = `${date}-${commit}${suffix}`;
   mkdirSync(results, { recursive: true });
-  const plots = draw(`${results}${name}.svg`, { title: `edge-chat ${figures.machine.commit}, ${figures.machine.date}`, panels: panels(figures) });
-  writeFileSync(`${results}${name}.md`, page(figures, plots && `${name}.svg`));
+  const isDrawn = draw(`${results}${name}.svg`, { title: `edge-chat ${commit}, ${date}`, panels });
+  writeFileSync(`${results}${name}.md`, page(isDrawn ? `![plots](${name}.svg)` : ""));
   console.log(`bench/results/${name}.md`);
 }
 
 /** A number with three digits that matter, and its spread. */
-function show(figure) {
+export function show(figure) {
   if (!figure) return "";
   const [value, least, most] = figure.map((number) => (Math.abs(number) >= 100 ? number.toFixed(0) : number.toPrecision(3)));
   return least === undefined || least === most ? value : `${value} (${least} to ${most})`;
@@ -37,8 +42,8 @@ function page(figures, plots) {
   const paced = figures.scenarios.filter(({ id }) => PACED.includes(id));
   const parts = [
     `# Benchmark of ${figures.machine.date}, commit ${figures.machine.commit}`,
-    intro(figures),
-    plots ? `![plots](${plots})` : "",
+    intro(figures.machine, `${figures.rounds} rounds in ${(figures.seconds / 60).toFixed(1)} minutes; in brackets, the least and the most of the rounds.`),
+    plots,
     ...figures.servers.filter(({ isEdgeChat }) => isEdgeChat).map(({ name }) => targetTable(figures, name)),
     "## CPU of the serving process, ms a turn",
     byScenario((id, server) => figures.cpuPerTurn(id, server)),
@@ -73,11 +78,11 @@ function page(figures, plots) {
   return `${parts.filter(Boolean).join("\n\n")}\n`;
 }
 
-function intro({ machine, rounds, seconds, streams }) {
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
-  return `${machine.cpu}, ${machine.cores} cores, ${machine.memory} GiB, Linux ${machine.kernel}; ${versions}. ` +
-    `${rounds} rounds in ${(seconds / 60).toFixed(1)} minutes; in brackets, the least and the most of the rounds. ` +
-    "What the scenarios are, and how it is measured: [bench/README.md](../README.md).";
+/** What was measured on, and with what. */
+export function intro({ cpu, cores, memory, kernel, versions }, what) {
+  const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  return `${cpu}, ${cores} cores, ${memory} GiB, Linux ${kernel}; ${programs}. ${what} ` +
+    "What is done, and how it is measured: [bench/README.md](../README.md).";
 }
 
 function targetTable(figures, server) {

@@ -20,6 +20,11 @@ function builds(list) {
   });
 }
 
+/** Whether a comma-separated list has a name, or is not there. `edge-chat` stands for all of its builds. */
+export function isWanted(list, name) {
+  return !list || list.split(",").some((wanted) => name === wanted || name.startsWith(`${wanted} `));
+}
+
 /**
  * All servers. `kind` is what they answer with: the guide's events (`chat`), the model's own (`pipe`), nothing (`empty`). Those
  * with `stores` keep what the guide says in PostgreSQL, and those with `isPooled` reach it the way Hyperdrive would.
