@@ -11,5 +11,5 @@ echo "edge-chat: installing FastAPI and matplotlib from PyPI into $environment, 
 rm -rf "$environment"
 python3 -m venv "$environment" || { echo "edge-chat: python3 has no venv (Debian: apt install python3-venv)" >&2; exit 1; }
 "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: --no-deps -r bench/fastapi/requirements.txt -r bench/plots/requirements.txt
-"$environment/bin/pip" check --quiet --disable-pip-version-check
+"$environment/bin/pip" check --disable-pip-version-check >&2
 echo "$wanted" >"$environment/installed"
