@@ -46,7 +46,7 @@ await session(async (database) => {
     for (const scenario of scenarios.filter(({ rounds = Infinity }) => round < rounds)) {
       const runs = (results.runs[scenario.id] ??= {});
       // Nobody is always the first, or always behind the same other.
-      for (const server of rotated(running, round)) {
+      for (const server of rotated(running, round).filter(({ kind }) => scenario.withEmpty || kind !== "empty")) {
         const run = await bench.measure(server, { ...scenario, seed: 1 + round });
         (runs[server.name] ??= []).push(run);
         say(`round ${round + 1} of ${ROUNDS}, ${scenario.title}: ${server.name}, ${run.cpuPerTurn.toFixed(2)} ms of CPU a turn`);

@@ -15,7 +15,12 @@ export const SCENARIOS = [
     // More than ten seconds each.
     rounds: 2,
   },
-  { id: "once-1", title: "1 token, 8 clients", spec: { tokens: 1 }, clients: 8, seconds: 2 },
+  {
+    id: "once-1", title: "1 token, 8 clients",
+    spec: { tokens: 1 }, clients: 8, seconds: 2,
+    // The one in which an empty answer is something to compare with.
+    withEmpty: true,
+  },
   { id: "once-50", title: "50 tokens at once, 16 clients", spec: { tokens: 50 }, clients: 16, seconds: 3 },
   { id: "once-200", title: "200 tokens at once, 8 clients", spec: { tokens: 200 }, clients: 8, seconds: 2.5 },
   { id: "once-1000", title: "1000 tokens at once, 8 clients", spec: { tokens: 1000 }, clients: 8, seconds: 2.5 },

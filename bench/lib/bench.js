@@ -41,16 +41,16 @@ export class Bench {
     if (server.database && !keep) await empty(server.database);
     const known = server.database && (await stored(server.database, job.spec.tokens));
     await this.model.ask("stats");
-    const before = this.cpu(server);
+    const [before, began] = [this.cpu(server), performance.now()];
     const result = await this.load.ask({ ...job, target: server.target });
     await sleep(SETTLE_MS);
-    const after = this.cpu(server);
+    const [after, wall] = [this.cpu(server), performance.now() - began];
     const { late } = await this.model.ask("stats");
     if (server.database) await this.check(server, job, result, known);
     const cpu = Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - before[name]]));
     // What had nothing to do with the benchmark, and may have disturbed it.
     cpu.others = Math.max(0, cpu.machine - cpu.server - cpu.postgres - cpu.model - cpu.load);
-    return { ...result, cpu, late, cpuPerTurn: cpu.server / result.turns };
+    return { ...result, cpu, wall, late, cpuPerTurn: cpu.server / result.turns };
   }
 
   cpu(server) {

@@ -43,6 +43,7 @@ function page(figures, plots) {
   const parts = [
     `# Benchmark of ${figures.machine.date}, commit ${figures.machine.commit}`,
     intro(figures.machine, `${figures.rounds} rounds in ${(figures.seconds / 60).toFixed(1)} minutes; in brackets, the least and the most of the rounds.`),
+    disturbance(figures),
     plots,
     ...figures.servers.filter(({ isEdgeChat }) => isEdgeChat).map(({ name }) => targetTable(figures, name)),
     "## CPU of the serving process, ms a turn",
@@ -102,7 +103,7 @@ function perToken(figures, servers) {
 }
 
 function events(figures, servers, scenarios) {
-  const cell = (runs) => (runs ? `${median(runs.map((run) => run.events)).toFixed(0)} events, ${Math.max(...runs.map((run) => run.wait.p99)).toFixed(0)} ms` : "");
+  const cell = (runs) => (runs ? `${median(runs.map((run) => run.events)).toFixed(0)} events, ${median(runs.map((run) => run.wait.p99)).toFixed(0)} ms` : "");
   const everybody = ["direct", ...servers.filter((server) => server !== "empty")];
   return table(["", ...everybody], scenarios.map(({ id, title }) => [title, ...everybody.map((server) => cell(figures.runsOf(id, server)))]));
 }
@@ -116,10 +117,22 @@ function memoryPart(figures, servers) {
   return [`## Memory with ${figures.streams} open streams`, table(["", "idle, MiB", "open, MiB", "a stream, KiB"], rows)];
 }
 
+/** Part of one core that somebody had, in per cent. */
+function share(run, who) {
+  return (run.cpu[who] / run.wall) * 100;
+}
+
+/** A warning, if others on the machine did more than a little. */
+function disturbance({ runs }) {
+  const others = Object.values(runs).flatMap((servers) => Object.values(servers).flat()).map((run) => share(run, "others"));
+  const usual = median(others);
+  return usual > 15 ? `**The machine was busy with other things: they had ${usual.toFixed(0)} % of a core in half of the runs, and up to ${Math.max(...others).toFixed(0)} %. Repeat this on a quiet one.**` : "";
+}
+
 function helpers(figures) {
-  const share = (runs, who) => `${(Math.max(...runs.map((run) => run.cpu[who] / run.seconds / 10))).toFixed(0)} %`;
+  const most = (runs, who) => `${Math.max(...runs.map((run) => share(run, who))).toFixed(0)} %`;
   const rows = figures.scenarios.flatMap(({ id, title }) => Object.entries(figures.runs[id] ?? {}).map(([server, runs]) =>
-    [`${title}: ${server}`, ...["server", "postgres", "model", "load", "others"].map((who) => share(runs, who)), Math.max(...runs.map((run) => run.late.p99)).toFixed(1)]));
+    [`${title}: ${server}`, ...["server", "postgres", "model", "load", "others"].map((who) => most(runs, who)), Math.max(...runs.map((run) => run.late.p99)).toFixed(1)]));
   return table(["", "server", "PostgreSQL", "model", "load generator", "others", "tokens late"], rows);
 }
 
