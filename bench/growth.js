@@ -41,7 +41,7 @@ await session(async (database) => {
       ((results.series[series] ??= {})[server.name] ??= []).push({ x, ...figures });
       console.error(`bench: ${series} ${x}: ${server.name}, ${Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")}`);
     } catch (error) {
-      results.breaks.push({ series, server: server.name, x, why: error.message.split("\n")[0] });
+      results.breaks.push({ series, server: server.name, x, why: error.message.split("\n")[0].slice(0, 160) });
       console.error(`bench: ${series} ${x}: ${error.message}`);
     }
   };
@@ -54,7 +54,7 @@ await session(async (database) => {
             await bench.warmUp(running);
             return bench.measure(running, { spec: { tokens }, clients: 4, turns: Math.max(2, Math.ceil(2000 / tokens)) });
           });
-          const streams = Math.min(200, Math.ceil(200_000 / tokens));
+          const streams = 2 * Math.floor(Math.min(200, 400_000 / tokens) / 2);
           const memory = await withFresh(server, {}, (running) => bench.openStreams(running, { streams, spec: { tokens, hold: HOLD } }));
           return { cpuPerTurn, memory: memory.perStream };
         });

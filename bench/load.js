@@ -4,10 +4,10 @@ import { ask } from "./lib/reply.js";
 import { quantile, randomNumbers } from "./lib/stats.js";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-let release;
+let proceed;
 
 process.on("message", async (message) => {
-  if (message === "release") return release?.();
+  if (message === "go on") return proceed?.();
   try {
     process.send(message.streams ? await hold(message) : await turns(message));
   } catch (error) {
@@ -56,19 +56,22 @@ async function turns({ target, spec, clients, turns = Infinity, seconds = Infini
   };
 }
 
-/** Opens so many streams, a few at a time, tells when text flows on all of them, and keeps them open until it is told to release them. */
+/**
+ * Opens so many streams, a few at a time. Says when text flows on half of them and when it does on all, and waits each time
+ * until it is told to go on; then it gives them up.
+ */
 async function hold({ target, spec, streams, session }) {
   const clients = [];
-  let open = 0;
   let failure;
-  const opened = new Promise((resolve, reject) => {
+  const openTo = (count) => new Promise((resolve, reject) => {
+    let open = clients.length;
     const next = () => {
-      if (clients.length === streams) return;
+      if (clients.length >= count) return;
       const client = new Client(target);
       clients.push(client);
       const onFirst = () => {
         open += 1;
-        if (open === streams) resolve();
+        if (open === count) resolve();
         next();
       };
       const who = session ? { token: session } : { user_id: `bench-${clients.length}` };
@@ -77,14 +80,16 @@ async function hold({ target, spec, streams, session }) {
         (error) => reject((failure = error)),
       );
     };
-    for (let count = 0; count < 24; count += 1) next();
+    for (let started = 0; started < 24; started += 1) next();
   });
   try {
-    await opened;
-    const released = new Promise((resolve) => (release = resolve));
-    process.send({ open });
-    await released;
-    if (failure) throw failure;
+    for (const count of [streams / 2, streams]) {
+      await openTo(count);
+      const told = new Promise((resolve) => (proceed = resolve));
+      process.send({ open: count });
+      await told;
+      if (failure) throw failure;
+    }
     if (!clients.every((client) => client.isInStep(spec))) throw new Error(`${target.name}: a stream says something else`);
     return { turns: streams };
   } finally {

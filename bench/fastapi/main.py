@@ -71,7 +71,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             headers={"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"},
             # By default no more than 100 replies could be under way.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-            timeout=httpx.Timeout(20, connect=5),
+            # The benchmark's growing replies stay silent for long before their last word.
+            timeout=httpx.Timeout(120, connect=5),
         ) as client,
     ):
         app.state.history = HistoryService(pool)

@@ -3,9 +3,6 @@
 import { connect } from "node:net";
 import { replyOf } from "./reply.js";
 
-/** A turn that went wrong: the server under test is not fit to be measured. */
-export class BadTurn extends Error {}
-
 const CONTENT = /"content": ?"((?:[^"\\]|\\.)+)"/g;
 const FINAL = /"is_final": ?true/g;
 const FIRST_CONTENT = /"content": ?"[^"]/;
@@ -32,7 +29,7 @@ export class Client {
     return new Promise((resolve, reject) => {
       this.fail = (why) => {
         this.close();
-        reject(new BadTurn(`${this.target.name}: ${why}; it said ${JSON.stringify(turn.text().slice(0, 300))}`));
+        reject(new Error(`${this.target.name}: ${why}; it said ${JSON.stringify(turn.text().slice(0, 300))}`));
       };
       this.take = (bytes) => {
         if (!turn.take(bytes)) return;

@@ -48,7 +48,8 @@ const openai = ({ modelUrl }) => ({ OPENAI_BASE_URL: `${modelUrl}/v1`, OPENAI_MO
 const edgeChatWorker = (build) => (options) => serve({
   ...options,
   flags: ["enable_request_signal"],
-  vars: { LLM_PROVIDERS: "openai", LLM_MAX_TOKENS: "20000", ...openai(options), ...options.vars },
+  // The growing replies stay silent for long before their last word.
+  vars: { LLM_PROVIDERS: "openai", LLM_MAX_TOKENS: "20000", LLM_IDLE_TIMEOUT_MS: "120000", ...openai(options), ...options.vars },
   modules: [
     { name: "index.js", type: "esModule", path: `${build}/index.js` },
     { name: "index_bg.wasm", type: "wasm", path: `${build}/index_bg.wasm` },

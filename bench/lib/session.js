@@ -5,7 +5,9 @@ import { stopAll } from "./processes.js";
 /** Runs `work` with a database and ends the program: with 1 if it fails, and after Ctrl-C. */
 export async function session(work) {
   const database = await startDatabase();
+  let isEnding = false;
   const end = async (code) => {
+    isEnding = true;
     await stopAll();
     await database.stop();
     process.exit(code);
@@ -18,8 +20,9 @@ export async function session(work) {
   try {
     await work(database);
   } catch (error) {
-    console.error(`bench: ${error.message}`);
-    if (!error.expected) console.error(error.stack);
+    // What is interrupted fails in many ways.
+    if (isEnding) return;
+    console.error("bench:", error);
     await end(1);
   }
   await end(0);
