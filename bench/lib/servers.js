@@ -49,7 +49,10 @@ const edgeChatWorker = (build) => (options) => serve({
   ...options,
   flags: ["enable_request_signal"],
   // The growing replies stay silent for long before their last word.
-  vars: { LLM_PROVIDERS: "openai", LLM_MAX_TOKENS: "20000", LLM_IDLE_TIMEOUT_MS: "120000", ...openai(options), ...options.vars },
+  vars: {
+    LLM_PROVIDERS: "openai", LLM_MAX_TOKENS: "20000", SESSION_KEYS: "bench:0123456789abcdef0123456789abcdef",
+    // A budget that is kept, and never spent.
+    DAILY_TOKENS_PER_VISITOR: "1000000000000", LLM_IDLE_TIMEOUT_MS: "120000", ...openai(options), ...options.vars },
   modules: [
     { name: "index.js", type: "esModule", path: `${build}/index.js` },
     { name: "index_bg.wasm", type: "wasm", path: `${build}/index_bg.wasm` },
