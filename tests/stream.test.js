@@ -45,6 +45,28 @@ test("the exact shape of a stream", async () => {
   ));
 });
 
+test("tokens that come at once share an event, the first does not wait, and none is kept back by a pause", async () => {
+  let goOn;
+  const isSeen = new Promise((resolve) => { goOn = resolve; });
+  model.reply = async (reply) => {
+    for (let index = 0; index < 30; index += 1) await reply.token(`${index} `);
+    await isSeen;
+    await reply.token("end");
+    await reply.finish();
+  };
+  const all = Array.from({ length: 30 }, (_, index) => `${index} `).join("");
+  const events = [];
+  let text = "";
+  for await (const event of readEvents(await service.post("/chat/stream", { content: "Hi" }))) {
+    events.push(event);
+    text += event.data.content;
+    if (text === all) goOn();
+  }
+  assert.equal(text, `${all}end`);
+  assert.ok(events.length < 20, `${events.length} events`);
+  assert.match(events[0].data.content, /^0 /);
+});
+
 test("both messages and the turn are recorded when the last event arrives", async () => {
   model.reply = (reply) => reply.say("All is well.");
   const response = await service.post("/chat/stream", { user_id: "u1", content: "How are you?" });
