@@ -58,6 +58,12 @@ test("the README and openapi.yaml list every error code", () => {
   assert.deepEqual([...openapi.components.schemas.Code.enum].sort(), codes);
 });
 
+test("the widget lets nobody write more than the service takes", () => {
+  const [, widget] = read("web/composer.ts").match(/MAX_CHARACTERS = ([\d_]+);/);
+  const [, service] = read("src/settings.rs").match(/"MAX_MESSAGE_CHARS", ([\d_]+),/);
+  assert.equal(widget, service);
+});
+
 test("the README's links lead somewhere", () => {
   for (const [, path] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path);
   for (const [, target] of readme.matchAll(/`make ([a-z]+)/g)) assert.match(read("Makefile"), new RegExp(`^${target}:`, "m"));

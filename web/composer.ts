@@ -6,7 +6,7 @@ import type { Texts } from "./texts.js";
 /** The service's own limits. */
 const MAX_URLS = 20;
 const MAX_URL_BYTES = 2048;
-const MAX_CHARACTERS = 15_000;
+const MAX_CHARACTERS = 8_000;
 const AUDIO = /\.(aac|amr|flac|m4a|mp3|oga|ogg|opus|wav|weba)$/i;
 
 /** Where the visitor writes: text, addresses to attach, and the button that sends or stops. */
