@@ -65,7 +65,8 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let time = DateTime::<Utc>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
+        let time = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
         Ok(Self(u64::try_from(time.timestamp_millis()).unwrap_or_default()))
     }
 }

@@ -47,7 +47,7 @@ pub async fn deliver(batch: MessageBatch<String>, env: Env, context: Context) {
     let history =
         router::settings(&env).ok().and_then(|settings| History::new(&env, &context, settings.database_timeout).ok());
     for message in batch.raw_iter() {
-        let entry = message.body().as_string().and_then(|text| serde_json::from_str::<Entry>(&text).ok());
+        let entry = message.body().as_string().and_then(|text| serde_json::from_slice::<Entry>(text.as_bytes()).ok());
         let outcome = match (&history, &entry) {
             (Some(history), Some(entry)) => store(history, entry).await,
             _ => Err(HistoryError::Unexpected),

@@ -152,7 +152,7 @@ impl History {
         Ok(OpenedTurn::New {
             is_new_user: row.try_get(1)?,
             refused_by: row.try_get(4)?,
-            history: serde_json::from_str(history).map_err(|_| HistoryError::Unexpected)?,
+            history: serde_json::from_slice(history.as_bytes()).map_err(|_| HistoryError::Unexpected)?,
         })
     }
 }

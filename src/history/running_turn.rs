@@ -82,7 +82,7 @@ impl History {
         ];
         let Some(row) = self.0.run(include_str!("repeated_turn.sql"), params).await? else { return Ok(None) };
         let attachments: Vec<(String, String)> =
-            serde_json::from_str(row.try_get(1)?).map_err(|_| HistoryError::Unexpected)?;
+            serde_json::from_slice(row.try_get::<_, &str>(1)?.as_bytes()).map_err(|_| HistoryError::Unexpected)?;
         let given = message
             .media_urls
             .iter()
