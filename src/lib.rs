@@ -23,6 +23,7 @@ pub mod log;
 pub mod message_service;
 pub mod outbox;
 pub mod rate_limit;
+pub mod recorder;
 pub mod relay;
 pub mod retention;
 pub mod router;

@@ -18,11 +18,11 @@ use crate::{
     clock::Timestamp,
     error::Error,
     follow::follow,
-    history::{ClosedTurn, Earlier, History, HistoryError, OpenedTurn, ReopenedTurn, TurnState},
+    history::{Earlier, ReopenedTurn},
     live::LiveWriter,
     llm::{Attempt, ModelError, Models, Reply},
-    log::{self, Created, Detail, Record},
-    outbox::{Entry, Outbox},
+    log::{self, Created, Record},
+    recorder::{Recorded, Recorder},
     relay::{Relay, Wake},
     router::Call,
     settings::Settings,
@@ -31,22 +31,9 @@ use crate::{
 
 /// Takes turns for one request.
 pub struct MessageService {
-    /// The deployment's settings.
-    pub settings: Rc<Settings>,
-    /// Users and messages.
-    pub history: History,
+    settings: Rc<Settings>,
     models: Models,
-    outbox: Outbox,
-}
-
-/// What became of a message that was to be recorded.
-enum Recorded {
-    /// It stands in PostgreSQL.
-    Stored { is_new_user: bool, refused_by: Option<String>, history: Vec<HistoryMessage> },
-    /// It is on its way there.
-    Queued,
-    /// It had been recorded before, with the same key.
-    Repeated,
+    recorder: Recorder,
 }
 
 impl MessageService {
@@ -55,8 +42,7 @@ impl MessageService {
         Ok(Self {
             settings: Rc::clone(&call.settings),
             models: Models::new(&call.settings, &call.env),
-            history: History::new(&call.env, &call.context, call.settings.database_timeout)?,
-            outbox: Outbox::new(&call.env),
+            recorder: Recorder::new(call)?,
         })
     }
 
@@ -108,7 +94,7 @@ impl MessageService {
                 drop(live);
                 turn.reservation.iter().for_each(Reservation::note_repetition);
                 let Some(reopened) = self.take_over(turn, outlet).await? else {
-                    return follow(&self.history, &self.settings, turn.new.id, outlet, text).await;
+                    return follow(&self.recorder.history, &self.settings, turn.new.id, outlet, text).await;
                 };
                 live = LiveWriter::new(turn.new.id);
                 reply = match reopened.refused_by {
@@ -135,7 +121,7 @@ impl MessageService {
         };
         record.left = relay.has_left();
         let reply = reply.ok();
-        let closed = self.close(turn, text, reply.as_ref(), fault.as_ref(), &attempts, record).await;
+        let closed = self.recorder.close(turn, text, reply.as_ref(), fault.as_ref(), &attempts, record).await;
         // Only now: somebody who watches must find it either live or recorded.
         drop(live);
         match (closed, reply, fault) {
@@ -160,7 +146,7 @@ impl MessageService {
         let (messages, chars) = (self.settings.history_messages, self.settings.history_chars);
         let earlier = turn.visitor.reader().map_or(Earlier::default(), |_| Earlier { messages, chars });
         let mut recording = pin!(async {
-            let recorded = self.record(turn, earlier).await;
+            let recorded = self.recorder.open(turn, earlier).await;
             record.recorded_ms = Some(Timestamp::now().millis_since(turn.new.received));
             recorded
         });
@@ -201,28 +187,11 @@ impl MessageService {
         }
     }
 
-    /// Records the message in PostgreSQL, or else in the outbox.
-    async fn record(&self, turn: &Turn, earlier: Earlier) -> Result<Recorded, HistoryError> {
-        let new = &turn.new;
-        match self.history.open_turn(new, earlier, turn.reservation.as_ref()).await {
-            Ok(OpenedTurn::New { is_new_user, refused_by, history }) => {
-                Ok(Recorded::Stored { is_new_user, refused_by, history })
-            }
-            Ok(OpenedTurn::Repeated) => Ok(Recorded::Repeated),
-            Err(HistoryError::Erased) => Err(HistoryError::Erased),
-            Err(error) if self.outbox.send(&Entry { opened: new.clone(), closed: None }).await => {
-                log::queued(new.id, &error);
-                Ok(Recorded::Queued)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// The message was recorded before, with the same key. Whoever sent it then may have seen no reply: if there is none
     /// and nobody is writing one, this request does. If not, there is a reply to read, for those who may.
     async fn take_over<O: Outlet>(&self, turn: &mut Turn, outlet: &mut O) -> Result<Option<ReopenedTurn>, Error> {
-        turn.new.id = self.history.repeated_turn(&turn.new).await?.ok_or(Error::KeyReused)?;
-        let reopened = self.history.reopen_turn(turn.new.id, turn.reservation.as_ref()).await?;
+        turn.new.id = self.recorder.history.repeated_turn(&turn.new).await?.ok_or(Error::KeyReused)?;
+        let reopened = self.recorder.history.reopen_turn(turn.new.id, turn.reservation.as_ref()).await?;
         outlet.belongs_to(turn.new.id, reopened.is_some());
         match &reopened {
             Some(reopened) => turn.attempt = reopened.attempt,
@@ -274,7 +243,7 @@ impl MessageService {
             relay.show(outlet, text);
             if saving.is_none() && relay.is_save_due(text.len()) {
                 let (id, progress) = (turn.new.id, text.clone());
-                saving = Some(Box::pin(async move { self.history.save_progress(id, &progress).await }));
+                saving = Some(Box::pin(async move { self.recorder.history.save_progress(id, &progress).await }));
             }
             let mut is_stopped = false;
             let wake = relay.wake(outlet, |cx| {
@@ -312,70 +281,5 @@ impl MessageService {
                 };
             }
         }
-    }
-
-    /// Records the end of the turn in PostgreSQL, or else in the outbox.
-    async fn close(
-        &self,
-        turn: &Turn,
-        text: &str,
-        reply: Option<&Reply>,
-        fault: Option<&ModelError>,
-        attempts: &[Attempt],
-        record: &mut Record,
-    ) -> Result<(), Error> {
-        let state = match (reply, fault) {
-            (Some(_), None) => TurnState::Complete,
-            (Some(_), Some(_)) => TurnState::Partial,
-            (None, _) => TurnState::Failed,
-        };
-        record.state = state.name();
-        let summary = reply.and_then(Reply::summary);
-        let finished = Timestamp::now();
-        let closed = ClosedTurn {
-            id: turn.new.id,
-            attempt: turn.attempt,
-            reply_id: finished.message_id(),
-            reply: text.to_owned(),
-            finished,
-            state,
-            provider: reply.map(|reply| reply.kind.name().to_owned()),
-            model: reply.map(|reply| reply.model.clone()),
-            finish_reason: summary.and_then(|summary| summary.finish_reason.clone()),
-            usage: summary.and_then(|summary| summary.usage),
-            error: fault.map(|fault| fault.code().to_owned()),
-            cost: turn
-                .reservation
-                .as_ref()
-                .map_or(0, |reservation| reservation.settle(attempts, reply.map(|reply| (text, reply.summary())))),
-        };
-        // A message that went to the outbox would not be found in PostgreSQL.
-        let stored = if record.queued { Err(HistoryError::Unexpected) } else { self.history.close_turn(&closed).await };
-        if self.settings.debug {
-            let detail = Detail {
-                turn: closed.id,
-                media_urls: turn.new.message.media_urls.len(),
-                audio_urls: turn.new.message.audio_urls.len(),
-                model: closed.model.as_deref(),
-                finish_reason: closed.finish_reason.as_deref(),
-                usage: closed.usage,
-                close_ms: Timestamp::now().millis_since(finished),
-            };
-            log::info("🔎 Turn detail", turn.request_id, detail);
-        }
-        let error = match stored {
-            Ok(()) => return Ok(()),
-            Err(HistoryError::Erased) => return Err(HistoryError::Erased.into()),
-            Err(error) => error,
-        };
-        let was_queued = std::mem::replace(&mut record.queued, true);
-        if self.outbox.send(&Entry { opened: turn.new.clone(), closed: Some(closed) }).await {
-            if !was_queued {
-                log::queued(turn.new.id, &error);
-            }
-            return Ok(());
-        }
-        record.state = "reply not recorded";
-        Err(error.into())
     }
 }

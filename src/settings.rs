@@ -3,20 +3,21 @@
 //! Plain variables stand in `wrangler.toml`, secrets are set with `wrangler secret put` or in `.dev.vars`. A value that
 //! cannot be used is an error that names the variable and what it must be, never the value it had.
 
-use std::{fmt, rc::Rc, str::FromStr, time::Duration};
+mod vars;
 
-use thiserror::Error;
+use std::{fmt, rc::Rc, time::Duration};
 
 use crate::{
-    agent::instructions, budget::Budgets, cors::AllowedOrigins, identity::IdentityPolicy, jws::Key, session::Sessions,
+    agent::instructions, budget::Budgets, cors::AllowedOrigins, identity::IdentityPolicy, session::Sessions,
     web_url::WebUrl,
 };
+pub use vars::SettingsError;
+use vars::Vars;
 
 /// Binding of the Hyperdrive configuration that leads to PostgreSQL.
 pub const HYPERDRIVE: &str = "HYPERDRIVE";
 /// Binding of Workers AI; only needed when `LLM_PROVIDERS` names `workers-ai`.
 pub const AI: &str = "AI";
-
 /// Binding of the queue that takes what PostgreSQL cannot take at the moment; without it such messages are refused.
 pub const OUTBOX: &str = "OUTBOX";
 /// Binding of the rate limiter that counts requests by address; without it they are not counted.
@@ -59,16 +60,6 @@ pub const NAMES: [&str; 32] = [
     "DISCONNECT_GRACE_MS",
     "DEBUG",
 ];
-
-/// A variable that cannot be used as it is.
-#[derive(Debug, Error, PartialEq)]
-#[error("the setting {name} {problem}")]
-pub struct SettingsError {
-    /// Name of the variable.
-    pub name: &'static str,
-    /// What is wrong with it, as the end of a sentence that starts with its name.
-    pub problem: String,
-}
 
 /// The kinds of model this Worker can ask, by their names in `LLM_PROVIDERS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,72 +235,8 @@ impl Settings {
             database_timeout: vars.millis("DATABASE_TIMEOUT_MS", 5_000, 100)?,
             heartbeat: vars.millis("HEARTBEAT_MS", 15_000, 100)?,
             disconnect_grace: vars.millis("DISCONNECT_GRACE_MS", 25_000, 100)?,
-            debug: vars.choice(
-                "DEBUG",
-                &[
-                    ("false", false),
-                    ("true", true),
-                    ("0", false),
-                    ("1", true),
-                    ("no", false),
-                    ("yes", true),
-                    ("off", false),
-                    ("on", true),
-                ],
-            )?,
+            debug: vars.flag("DEBUG", false)?,
         })
-    }
-}
-
-/// The variables, with defaults and bounds.
-struct Vars<'a, F>(&'a F);
-
-impl<F: Fn(&str) -> Option<String>> Vars<'_, F> {
-    fn get(&self, name: &'static str) -> Option<String> {
-        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn text(&self, name: &'static str, default: &str) -> String {
-        self.get(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn number<N: FromStr + PartialOrd + fmt::Display>(
-        &self,
-        name: &'static str,
-        default: N,
-        least: N,
-        most: N,
-    ) -> Result<N, SettingsError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        match value.parse() {
-            Ok(number) if number >= least && number <= most => Ok(number),
-            _ => Err(SettingsError { name, problem: format!("must be a whole number from {least} to {most}") }),
-        }
-    }
-
-    /// One of these words, in any case; the first one is the default.
-    fn choice<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Result<T, SettingsError> {
-        let value = self.get(name);
-        let is_chosen = |word: &str| value.as_ref().is_none_or(|value| value.eq_ignore_ascii_case(word));
-        words.iter().find(|(word, _)| is_chosen(word)).map(|(_, meaning)| *meaning).ok_or_else(|| {
-            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            SettingsError { name, problem: format!("must be one of {}", words.join(", ")) }
-        })
-    }
-
-    /// One or two secrets, any of which is good.
-    fn secrets(&self, name: &'static str) -> Result<Vec<Key>, SettingsError> {
-        let list = self.text(name, "");
-        let secrets: Vec<&str> = list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
-        if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 16) {
-            let problem = "must be one or two secrets of at least 16 bytes, separated by a comma".to_owned();
-            return Err(SettingsError { name, problem });
-        }
-        Ok(secrets.into_iter().filter_map(Key::new).collect())
-    }
-
-    fn millis(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, SettingsError> {
-        self.number(name, default, least, 600_000).map(Duration::from_millis)
     }
 }
 
