@@ -20,6 +20,7 @@ test("the widget and the client can be loaded by any site, and are kept for a wh
     assert.equal(headers.get("cross-origin-resource-policy"), "cross-origin");
     assert.equal(headers.get("access-control-allow-origin"), "*");
     assert.equal(headers.get("x-content-type-options"), "nosniff");
+    assert.equal(headers.get("strict-transport-security"), "max-age=31536000");
     assert.match(headers.get("cache-control"), /^public, max-age=\d+/);
     assert.ok(headers.get("etag"), "a browser can ask whether it has changed");
   }
