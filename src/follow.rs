@@ -65,7 +65,7 @@ async fn pause<O: Outlet>(interval: Duration, relay: &mut Relay, outlet: &mut O,
     let mut delay = Box::pin(Delay::from(interval));
     relay.heard(text.len());
     loop {
-        match relay.wake(outlet, |cx| delay.as_mut().poll(cx)).await {
+        match relay.wake(outlet, |cx, _| delay.as_mut().poll(cx)).await {
             Wake::Ready(()) => return false,
             Wake::Left => return true,
             Wake::Due => {}

@@ -215,7 +215,7 @@ impl MessageService {
         outlet: &mut O,
     ) -> Result<Reply, Option<ModelError>> {
         loop {
-            match relay.wake(outlet, |cx| ask.as_mut().poll(cx)).await {
+            match relay.wake(outlet, |cx, _| ask.as_mut().poll(cx)).await {
                 Wake::Ready(reply) => return reply.ok_or(None),
                 Wake::Left | Wake::Due => {}
                 Wake::Tick => relay.bridge(outlet, "").map_err(Some)?,
@@ -246,13 +246,13 @@ impl MessageService {
                 saving = Some(Box::pin(async move { self.recorder.history.save_progress(id, &progress).await }));
             }
             let mut is_stopped = false;
-            let wake = relay.wake(outlet, |cx| {
+            let wake = relay.wake(outlet, |cx, is_held| {
                 if let Some(Poll::Ready(saved)) = saving.as_mut().map(|saving| saving.as_mut().poll(cx)) {
                     saving = None;
                     is_stopped |= saved.unwrap_or_default();
                 }
                 is_stopped |= live.is_stopped();
-                if is_stopped { Poll::Ready(Err(ModelError::Stopped)) } else { reply.poll_read(cx, text) }
+                if is_stopped { Poll::Ready(Err(ModelError::Stopped)) } else { reply.poll_read(cx, text, is_held) }
             });
             let outcome = match wake.await {
                 Wake::Ready(outcome) => {

@@ -91,13 +91,13 @@ impl Recorder {
             state,
             provider: reply.map(|reply| reply.kind.name().to_owned()),
             model: reply.map(|reply| reply.model.clone()),
-            finish_reason: summary.and_then(|summary| summary.finish_reason.clone()),
-            usage: summary.and_then(|summary| summary.usage),
+            finish_reason: summary.as_ref().and_then(|summary| summary.finish_reason.clone()),
+            usage: summary.as_ref().and_then(|summary| summary.usage),
             error: fault.map(|fault| fault.code().to_owned()),
             cost: turn
                 .reservation
                 .as_ref()
-                .map_or(0, |reservation| reservation.settle(attempts, reply.map(|reply| (text, reply.summary())))),
+                .map_or(0, |reservation| reservation.settle(attempts, reply.map(|_| (text, summary.as_ref())))),
         };
         // A message that went to the outbox would not be found in PostgreSQL.
         let stored = if record.queued { Err(HistoryError::Unexpected) } else { self.history.close_turn(&closed).await };

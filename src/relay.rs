@@ -1,14 +1,11 @@
 //! Time in a turn: silence that is bridged, a model that fell silent, a visitor who left, and progress that is saved.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use worker::Delay;
-
-use crate::{clock::Timestamp, history::SIGN_OF_LIFE, llm::ModelError, settings::Settings, turn::Outlet};
+use crate::{clock::Timestamp, history::SIGN_OF_LIFE, js::Alarm, llm::ModelError, settings::Settings, turn::Outlet};
 
 /// How often progress is saved once the visitor has left.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(700);
@@ -31,9 +28,11 @@ pub struct Relay {
     heartbeat: Duration,
     idle: Duration,
     grace: Duration,
-    timer: Pin<Box<Delay>>,
-    /// Runs while the outlet holds something back.
-    held: Option<Pin<Box<Delay>>>,
+    timer: Alarm,
+    /// Set while the outlet holds back what comes.
+    held: Alarm,
+    /// Whether it has just gone off.
+    is_due: bool,
     /// When the model last said something, and how much it had said by then.
     heard: (Timestamp, usize),
     bridged: Timestamp,
@@ -46,12 +45,15 @@ impl Relay {
     /// Starts the clocks.
     pub fn new(settings: &Settings) -> Self {
         let now = Timestamp::now();
+        let mut timer = Alarm::default();
+        timer.set(settings.heartbeat.min(settings.idle_timeout));
         Self {
             heartbeat: settings.heartbeat,
             idle: settings.idle_timeout,
             grace: settings.disconnect_grace,
-            timer: Box::pin(Delay::from(settings.heartbeat.min(settings.idle_timeout))),
-            held: None,
+            timer,
+            held: Alarm::default(),
+            is_due: false,
             heard: (now, 0),
             bridged: now,
             left: None,
@@ -59,34 +61,36 @@ impl Relay {
         }
     }
 
-    /// Waits for `ready`, for the visitor to leave, or for the timer.
+    /// Waits for `ready`, for the visitor to leave, or for the timer. `ready` is told whether what comes is held back
+    /// anyway, so that nobody has to be woken for it.
     pub async fn wake<T, O: Outlet>(
         &mut self,
         outlet: &mut O,
-        mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut ready: impl FnMut(&mut Context<'_>, bool) -> Poll<T>,
     ) -> Wake<T> {
+        self.is_due = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(value) = ready(cx) {
+            self.is_due |= self.held.poll(cx).is_ready();
+            if let Poll::Ready(value) = ready(cx, self.held.is_set()) {
                 return Poll::Ready(Wake::Ready(value));
             }
             if self.left.is_none() && outlet.poll_gone(cx).is_ready() {
                 self.left = Some(Timestamp::now());
-                self.timer.set(Delay::from(PROGRESS_INTERVAL));
+                self.timer.set(PROGRESS_INTERVAL);
                 return Poll::Ready(Wake::Left);
             }
-            if self.held.as_mut().is_some_and(|held| held.as_mut().poll(cx).is_ready()) {
-                self.held = None;
+            if self.is_due {
                 return Poll::Ready(Wake::Due);
             }
-            self.timer.as_mut().poll(cx).map(|()| Wake::Tick)
+            self.timer.poll(cx).map(|()| Wake::Tick)
         })
         .await
     }
 
     /// Shows the reply so far, now or when the outlet wants to.
     pub fn show<O: Outlet>(&mut self, outlet: &mut O, reply: &str) {
-        if let Some(wait) = outlet.show(reply) {
-            self.held.get_or_insert_with(|| Box::pin(Delay::from(wait)));
+        if let Some(wait) = outlet.show(reply, self.is_due).filter(|_| !self.held.is_set()) {
+            self.held.set(wait);
         }
     }
 
@@ -139,7 +143,7 @@ impl Relay {
                 wait = wait.min(quiet);
             }
         }
-        self.timer.set(Delay::from(wait));
+        self.timer.set(wait);
         Ok(())
     }
 }

@@ -57,10 +57,9 @@ pub trait Outlet {
     /// The reply belongs to this turn after all: to what there was of it, or to a new beginning.
     fn belongs_to(&mut self, _turn: Uuid, _is_begun_anew: bool) {}
 
-    /// Shows the reply so far, or holds back what is new of it, to go out with what comes within the returned time.
-    fn show(&mut self, _reply: &str) -> Option<Duration> {
-        None
-    }
+    /// Shows the reply so far, or holds back what is new of it. What comes within the returned time is held back as well;
+    /// `is_due` says that such a time is over.
+    fn show(&mut self, reply: &str, is_due: bool) -> Option<Duration>;
 
     /// Shows the reply so far and holds back nothing.
     fn flush(&mut self, _reply: &str) {}
@@ -69,7 +68,7 @@ pub trait Outlet {
     fn bridge(&mut self, _reply: &str) {}
 
     /// Ready once nobody is there to see the reply.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Shows what is left of the reply and ends it, with what went wrong if anything did.
     fn end(self, reply: &str, error: Option<&Error>);

@@ -184,6 +184,16 @@ test("no end marker, but a finish reason, is an end", async () => {
   assert.partialDeepStrictEqual((await service.turns())[0], { state: "complete", finish_reason: "length" });
 });
 
+test("a last event that no blank line ends still counts", async () => {
+  model.reply = async (reply) => {
+    await reply.write(token("Whole") + token(" reply").trimEnd() + "\n\n" + 'data: {"choices":[{"delta":{"content":"."},"finish_reason":"stop"}]}');
+    reply.end();
+  };
+  const { events, text } = await service.stream({ content: "Hi" });
+  assert.equal(text, "Whole reply.");
+  assert.equal(events.at(-1).data.error, undefined);
+});
+
 test("a U+0000 from the model is not stored, and loses nothing else", async () => {
   model.reply = (reply) => reply.say("a\u0000b");
   assert.equal((await service.chat({ content: "Hi" })).status, 200);
@@ -194,6 +204,7 @@ const piece = token("Half of ");
 for (const [name, misbehave, code] of [
   ["ends without its end marker", (reply) => reply.end(), "truncated"],
   ["reports an error inside its stream", (reply) => reply.write('data: {"error":{"message":"secret detail"}}\n\n'), "error_in_stream"],
+  ["names its error event", (reply) => reply.write('event: error\ndata: {"error":"secret detail"}\n\n'), "error_in_stream"],
   ["sends garbage", (reply) => reply.write("data: <html>secret detail\n\n"), "garbage"],
   ["loses its connection", (reply) => reply.cut(), "unreachable"],
   ["falls silent", (reply) => reply.isClosed, "idle_timeout"],

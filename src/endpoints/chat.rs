@@ -4,7 +4,10 @@
 //! problem document has what there is of it as `content`, and it is stored as partial. 503 when no model replied (the
 //! message is stored, the turn marked failed) or when neither the database nor the outbox took the message.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,6 +21,9 @@ pub async fn post(call: Call) -> Result<Response, Error> {
     let client = ClientGone::new(call.request.inner());
     take_turn(call, |turn, respond| Ok(Whole { request_id: turn.request_id, client, respond })).await
 }
+
+/// How old may be what others see of the reply meanwhile.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the reply.
 struct Whole {
@@ -35,7 +41,11 @@ impl Outlet for Whole {
     const LOG_MESSAGE: &'static str = "📩 Chat message";
     const IS_STREAM: bool = false;
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn show(&mut self, _reply: &str, _is_due: bool) -> Option<Duration> {
+        Some(PROGRESS_INTERVAL)
+    }
+
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.client.poll_gone(cx)
     }
 

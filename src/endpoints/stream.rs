@@ -162,17 +162,21 @@ impl Outlet for Events {
         self.encoder = EventEncoder::resume(turn, seen.map_or(0, |seen| seen.bytes.unwrap_or(usize::MAX)));
     }
 
-    fn show(&mut self, reply: &str) -> Option<Duration> {
+    fn show(&mut self, reply: &str, is_due: bool) -> Option<Duration> {
         if reply.len() <= self.encoder.sent() {
             return None;
         }
         let now = Timestamp::now();
         let left = MERGE_INTERVAL.saturating_sub(now.since(self.sent));
+        if !left.is_zero() {
+            return Some(left);
+        }
         // What a slow client does not take now goes out with what comes next.
-        if left.is_zero() && self.pipe.is_ready() {
+        if self.pipe.is_ready() {
             self.send(reply, now);
         }
-        Some(left).filter(|left| !left.is_zero())
+        // Where text has just come that fast, more will.
+        is_due.then_some(MERGE_INTERVAL)
     }
 
     fn flush(&mut self, reply: &str) {
@@ -189,7 +193,7 @@ impl Outlet for Events {
         }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.client.poll_gone(cx)
     }
 

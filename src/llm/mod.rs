@@ -2,7 +2,7 @@
 
 mod openai;
 mod reply;
-mod sse;
+mod stream;
 mod workers_ai;
 
 use std::{
@@ -18,12 +18,12 @@ use worker::{Delay, Env};
 use crate::{
     agent::{Prompt, scripted},
     clock::Timestamp,
-    js::{ByteReader, timeout},
+    js::timeout,
     settings::{ProviderKind, Settings},
 };
 pub use openai::OpenAi;
-use reply::ReplyDecoder;
 pub use reply::Summary;
+use stream::ModelStream;
 pub use workers_ai::WorkersAi;
 
 /// Longest reply, in bytes: a model that goes on is cut off behind it. With its question (64 KiB) it has to fit into one
@@ -161,8 +161,8 @@ impl Provider {
     /// Sends the prompt; the reply may still be to come.
     async fn open(&self, prompt: &Prompt<'_>) -> Result<Source, ModelError> {
         Ok(match self {
-            Self::OpenAi(openai) => Source::stream(openai.open(prompt).await?),
-            Self::WorkersAi(workers_ai) => Source::stream(workers_ai.open(prompt).await?),
+            Self::OpenAi(openai) => Source::Stream(openai.open(prompt).await?),
+            Self::WorkersAi(workers_ai) => Source::Stream(workers_ai.open(prompt).await?),
             Self::Scripted => Source::Script(scripted::Recital::new(scripted::answer(prompt), prompt.is_streamed)),
         })
     }
@@ -223,15 +223,7 @@ impl Models {
             });
             let error = match first.await {
                 Some(Ok(reply)) => return Some(reply),
-                Some(Err(error)) if text.trim().is_empty() => error,
-                // Text and fault came together: what was said is said, and the fault is the reply's.
-                Some(Err(error)) => {
-                    return Some(Reply {
-                        kind: provider.kind(),
-                        model: provider.model(),
-                        source: Source::Broken(Some(error)),
-                    });
-                }
+                Some(Err(error)) => error,
                 None => ModelError::FirstTokenTimeout,
             };
             text.clear();
@@ -251,15 +243,8 @@ pub struct Reply {
 }
 
 enum Source {
-    Stream { body: ByteReader, decoder: ReplyDecoder, buffer: Vec<u8> },
+    Stream(ModelStream),
     Script(scripted::Recital),
-    Broken(Option<ModelError>),
-}
-
-impl Source {
-    fn stream(body: ByteReader) -> Self {
-        Self::Stream { body, decoder: ReplyDecoder::default(), buffer: Vec::new() }
-    }
 }
 
 impl Reply {
@@ -269,38 +254,29 @@ impl Reply {
         Self { kind: ProviderKind::Scripted, model: scripted::VERSION.to_owned(), source }
     }
 
-    /// Appends all text that has arrived to `text`; `false` when the reply is complete.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, text: &mut String) -> Poll<Result<bool, ModelError>> {
-        if text.len() > MAX_REPLY_BYTES {
-            return Poll::Ready(Err(ModelError::TooLong));
-        }
+    /// Appends all text that has arrived to `text`; `false` when the reply is complete. Whoever is patient need not be
+    /// woken before that.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        text: &mut String,
+        is_patient: bool,
+    ) -> Poll<Result<bool, ModelError>> {
         match &mut self.source {
+            Source::Stream(stream) => stream.poll_read(cx, text, is_patient),
             Source::Script(recital) => recital.poll_read(cx, text).map(Ok),
-            Source::Broken(error) => Poll::Ready(error.take().map_or(Ok(false), Err)),
-            Source::Stream { decoder, .. } if decoder.summary().done => Poll::Ready(Ok(false)),
-            Source::Stream { body, decoder, buffer } => {
-                buffer.clear();
-                let Poll::Ready(read) = body.poll_read(cx, buffer) else { return Poll::Pending };
-                Poll::Ready(match read {
-                    Ok(true) => decoder.feed(buffer, text).map(|summary| !summary.done),
-                    Ok(false) => decoder.end(text).map(|_| false),
-                    // It had said why it stopped: only the end marker is missing.
-                    Err(_) if decoder.summary().finish_reason.is_some() => Ok(false),
-                    Err(error) => Err(ModelError::Unreachable(crate::js::describe(&error))),
-                })
-            }
         }
     }
 
     async fn read(&mut self, text: &mut String) -> Result<bool, ModelError> {
-        std::future::poll_fn(|cx| self.poll_read(cx, text)).await
+        std::future::poll_fn(|cx| self.poll_read(cx, text, false)).await
     }
 
     /// Why the model stopped and what it counted, as far as it said so.
-    pub fn summary(&self) -> Option<&Summary> {
+    pub fn summary(&self) -> Option<Summary> {
         match &self.source {
-            Source::Stream { decoder, .. } => Some(decoder.summary()),
-            Source::Script(_) | Source::Broken(_) => None,
+            Source::Stream(stream) => Some(stream.summary()),
+            Source::Script(_) => None,
         }
     }
 }

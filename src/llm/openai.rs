@@ -6,10 +6,10 @@ use std::{rc::Rc, time::Duration};
 use serde::Serialize;
 use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, ResponseBody};
 
-use super::ModelError;
+use super::{ModelError, stream::ModelStream};
 use crate::{
     agent::{Message, Prompt},
-    js::{ByteReader, timeout},
+    js::{ignore, timeout},
     settings::{OpenAiSettings, PassMedia, Settings},
 };
 
@@ -53,7 +53,7 @@ impl OpenAi {
     }
 
     /// Sends the prompt and returns the body of a successful answer. Dropping the future ends the request.
-    pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ByteReader, ModelError> {
+    pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ModelStream, ModelError> {
         let request = self.request(prompt).map_err(unreachable)?;
         let controller = AbortController::default();
         let signal = controller.signal();
@@ -61,13 +61,14 @@ impl OpenAi {
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(unreachable)?;
         abort.disarm();
         let body = match response.body() {
-            // Dropped below when it is not wanted, which closes the connection.
-            ResponseBody::Stream(stream) => Some(ByteReader::new(stream)),
+            ResponseBody::Stream(stream) => Some(stream),
             ResponseBody::Empty | ResponseBody::Body(_) => None,
         };
         match response.status_code() {
-            200..300 => body.ok_or(ModelError::Empty),
+            200..300 => ModelStream::new(body.ok_or(ModelError::Empty)?.clone()),
             status => {
+                // Nobody reads why; this closes the connection.
+                body.iter().for_each(|body| ignore(&body.cancel()));
                 let retry_after = response.headers().get("Retry-After").ok().flatten();
                 Err(ModelError::Status(status, retry_after.and_then(|seconds| seconds.parse().ok())))
             }
@@ -84,7 +85,7 @@ impl OpenAi {
         };
         let Some(Ok(response)) = timeout(Duration::from_secs(2), listed).await else { return false };
         if let ResponseBody::Stream(stream) = response.body() {
-            drop(ByteReader::new(stream));
+            ignore(&stream.cancel());
         }
         !matches!(response.status_code(), 401 | 403 | 500..)
     }

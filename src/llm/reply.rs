@@ -8,17 +8,10 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{ModelError, Usage, sse::SseDecoder};
-
-/// Turns a model's bytes into the text of its reply.
-#[derive(Debug, Default)]
-pub struct ReplyDecoder {
-    sse: SseDecoder,
-    summary: Summary,
-}
+use super::{ModelError, Usage};
 
 /// What is known of a reply besides its text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// The stream's end marker came: whatever follows is not part of the reply.
     pub done: bool,
@@ -28,38 +21,17 @@ pub struct Summary {
     pub usage: Option<Usage>,
 }
 
-impl ReplyDecoder {
-    /// Takes the next bytes and appends the text they complete to `text`.
-    pub fn feed(&mut self, bytes: &[u8], text: &mut String) -> Result<&Summary, ModelError> {
-        let summary = &mut self.summary;
-        self.sse.feed(bytes, |data| summary.take(data, text))?;
-        Ok(&self.summary)
-    }
-
-    /// What is known so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// Takes the end of the stream: an error unless the model had said that it was done.
-    pub fn end(&mut self, text: &mut String) -> Result<&Summary, ModelError> {
-        let summary = &mut self.summary;
-        self.sse.end(|data| summary.take(data, text))?;
-        summary.done |= summary.finish_reason.is_some();
-        if summary.done { Ok(summary) } else { Err(ModelError::Truncated) }
-    }
-}
-
 impl Summary {
-    fn take(&mut self, data: &[u8], text: &mut String) -> Result<(), ModelError> {
+    /// Takes the data of the next event and appends the text in it to `text`.
+    pub fn take(&mut self, data: &str, text: &mut String) -> Result<(), ModelError> {
         if self.done || data.is_empty() {
             return Ok(());
         }
-        if data == b"[DONE]" {
+        if data == "[DONE]" {
             self.done = true;
             return Ok(());
         }
-        let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|_| ModelError::Garbage)?;
+        let chunk: Chunk<'_> = serde_json::from_str(data).map_err(|_| ModelError::Garbage)?;
         if chunk.error.is_some() || chunk.errors.is_some() {
             return Err(ModelError::InStream);
         }
@@ -81,6 +53,12 @@ impl Summary {
         // PostgreSQL's text cannot hold U+0000; what is shown is what is stored.
         text.extend(news.iter().flat_map(|news| news.split('\0')));
         Ok(())
+    }
+
+    /// Takes the end of the stream: an error unless the model had said that it was done.
+    pub fn end(&mut self) -> Result<(), ModelError> {
+        self.done |= self.finish_reason.is_some();
+        if self.done { Ok(()) } else { Err(ModelError::Truncated) }
     }
 }
 
@@ -167,13 +145,12 @@ mod tests {
 
     type End = (Option<String>, Option<Usage>);
 
+    /// The events of a stream as `EventSource` would tell them.
     fn read(stream: &str) -> (String, Result<End, ModelError>) {
-        let mut text = String::new();
-        let mut decoder = ReplyDecoder::default();
-        let outcome = decoder.feed(stream.as_bytes(), &mut text).map(|_| ());
-        let outcome =
-            outcome.and_then(|()| decoder.end(&mut text)).map(|summary| (summary.finish_reason.clone(), summary.usage));
-        (text, outcome)
+        let (mut text, mut summary) = (String::new(), Summary::default());
+        let mut events = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+        let outcome = events.try_for_each(|data| summary.take(data, &mut text)).and_then(|()| summary.end());
+        (text, outcome.map(|()| (summary.finish_reason, summary.usage)))
     }
 
     const HELLO: &str = concat!(
@@ -188,28 +165,11 @@ mod tests {
     #[test]
     fn openai_chunks_with_and_without_the_end_marker() {
         let expected = (Some("stop".to_owned()), Some(Usage { prompt_tokens: 9, completion_tokens: 4 }));
-        for end in [
-            "data: [DONE]\n\n",
-            "data: [DONE]",
-            "data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
-            "",
-        ] {
+        for end in ["data: [DONE]\n\n", "data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n", ""]
+        {
             let (text, outcome) = read(&format!("{HELLO}{end}"));
             assert_eq!(text, "Merhaba ü 😀");
             assert_eq!(outcome.unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn bytes_cut_at_every_position() {
-        let bytes = format!("{HELLO}data: [DONE]\r\n\r\n").replace("\\u00fc", "ü").replace(": {", ":{").into_bytes();
-        for cut in 0..=bytes.len() {
-            let mut text = String::new();
-            let mut decoder = ReplyDecoder::default();
-            decoder.feed(&bytes[..cut], &mut text).unwrap();
-            decoder.feed(&bytes[cut..], &mut text).unwrap();
-            assert!(decoder.end(&mut text).unwrap().done);
-            assert_eq!(text, "Merhaba ü 😀", "cut at {cut}");
         }
     }
 
@@ -247,7 +207,7 @@ mod tests {
         for (end, code) in [
             ("", "truncated"),
             ("data: {\"error\":{\"message\":\"overloaded\"}}\n\n", "error_in_stream"),
-            ("event: error\ndata: {\"error\":\"overloaded\"}\n\n", "error_in_stream"),
+            ("data: {\"error\":\"overloaded\"}\n\n", "error_in_stream"),
             ("data: {\"errors\":[{\"code\":3040}]}\n\n", "error_in_stream"),
             ("data: <html>\n\n", "garbage"),
         ] {

@@ -6,10 +6,10 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use web_sys::ReadableStream;
 use worker::Env;
 
-use super::ModelError;
+use super::{ModelError, stream::ModelStream};
 use crate::{
     agent::{Message, Prompt},
-    js::{ByteReader, describe},
+    js::describe,
     settings::{AI, Settings},
 };
 
@@ -59,7 +59,7 @@ impl WorkersAi {
     }
 
     /// Sends the prompt and returns the stream of the answer.
-    pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ByteReader, ModelError> {
+    pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ModelStream, ModelError> {
         let Some(binding) = &self.binding else {
             return Err(ModelError::Unreachable(format!("there is no binding named {AI}")));
         };
@@ -74,6 +74,6 @@ impl WorkersAi {
         let promise = binding.run(&self.model, &inputs).map_err(unreachable)?;
         let answer = JsFuture::from(promise).await.map_err(unreachable)?;
         let stream: ReadableStream = answer.dyn_into().map_err(|_| ModelError::Garbage)?;
-        Ok(ByteReader::new(&stream))
+        ModelStream::new(stream)
     }
 }

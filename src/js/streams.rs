@@ -1,32 +1,31 @@
-//! The runtime's own streams and timers, bound closely: each read and each write is one crossing into JavaScript.
+//! Byte streams, bound closely: each read and each write is one crossing into JavaScript.
 
 use std::{
     cell::RefCell,
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
-use js_sys::{Promise, Uint8Array, futures::JsFuture};
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter};
-use worker::Delay;
+
+use super::ignore;
 
 #[wasm_bindgen]
 extern "C" {
     /// A pipe whose readable end the runtime pumps to the client without entering JavaScript again.
     /// <https://developers.cloudflare.com/workers/runtime-apis/streams/transformstream/>
-    type IdentityTransformStream;
+    pub(super) type IdentityTransformStream;
 
     #[wasm_bindgen(constructor, catch)]
-    fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
+    pub(super) fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
 
     #[wasm_bindgen(method, getter)]
-    fn readable(this: &IdentityTransformStream) -> ReadableStream;
+    pub(super) fn readable(this: &IdentityTransformStream) -> ReadableStream;
 
     #[wasm_bindgen(method, getter)]
-    fn writable(this: &IdentityTransformStream) -> WritableStream;
+    pub(super) fn writable(this: &IdentityTransformStream) -> WritableStream;
 
     /// What `ReadableStreamDefaultReader.read()` resolves to.
     type ReadResult;
@@ -38,25 +37,8 @@ extern "C" {
     fn value(this: &ReadResult) -> Option<Uint8Array>;
 }
 
-/// A promise whose outcome nobody waits for: without a handler its rejection would be reported as unhandled.
-pub fn ignore(promise: &Promise) {
-    thread_local!(static NOTHING: Closure<dyn FnMut(JsValue)> = Closure::new(|_| {}));
-    NOTHING.with(|nothing| {
-        let _ = promise.catch(nothing);
-    });
-}
-
-/// What a JavaScript error says, for the log.
-pub fn describe(error: &JsValue) -> String {
-    error
-        .dyn_ref::<js_sys::Error>()
-        .map(|error| String::from(error.message()))
-        .or_else(|| error.as_string())
-        .unwrap_or_else(|| "an unknown error".to_owned())
-}
-
 /// Waits for one promise after the other, each with the same two callbacks: to make new ones costs more than a token.
-struct Settled {
+pub(super) struct Settled {
     state: Rc<RefCell<SettledState>>,
     /// For a promise that is fulfilled, and for one that is rejected. Always there until this is dropped.
     callbacks: Option<Callbacks>,
@@ -74,7 +56,7 @@ struct SettledState {
 }
 
 impl Settled {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let state = Rc::new(RefCell::new(SettledState::default()));
         let settle = |state: &Rc<RefCell<SettledState>>, outcome| {
             let waker = {
@@ -94,7 +76,7 @@ impl Settled {
     }
 
     /// Waits for the promise that `start` makes, unless one is waited for already.
-    fn poll(&self, cx: &mut Context<'_>, start: impl FnOnce() -> Promise) -> Poll<Result<JsValue, JsValue>> {
+    pub(super) fn poll(&self, cx: &mut Context<'_>, start: impl FnOnce() -> Promise) -> Poll<Result<JsValue, JsValue>> {
         let mut state = self.state.borrow_mut();
         if let Some(outcome) = state.outcome.take() {
             state.is_pending = false;
@@ -207,33 +189,5 @@ impl BytePipe {
     /// Ends the stream behind what was written.
     pub fn close(&self) {
         ignore(&self.writer.close());
-    }
-}
-
-/// Notices when the client of a request goes away before the answer's end (compatibility flag `enable_request_signal`).
-pub struct ClientGone(JsFuture);
-
-impl ClientGone {
-    /// Listens to the request's signal.
-    pub fn new(request: &web_sys::Request) -> Self {
-        let signal = request.signal();
-        let promise = Promise::new(&mut |resolve, _| {
-            let _ = signal.add_event_listener_with_callback("abort", &resolve);
-        });
-        Self(JsFuture::from(promise))
-    }
-
-    /// Ready once the client has gone. Not to be polled again after that.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(|_| ())
-    }
-}
-
-/// A future, or `None` when it took longer than `limit`.
-pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    use futures::future::{Either, select};
-    match select(std::pin::pin!(future), Delay::from(limit)).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
     }
 }
