@@ -54,7 +54,8 @@ pub enum Heard<'a> {
 /// Data of the event that is appended to a stream that has ended: all before it has been heard by then.
 const END: &str = "[END OF STREAM]";
 
-/// Reads events. Dropping it ends the stream that they come from, unless nothing more is wanted of that.
+/// Reads events. Dropping it ends the stream that they come from. One that has come to its end by itself leaves a
+/// connection that is of use again.
 pub struct EventReader {
     source: EventSource,
     stream: ReadableStream,
@@ -117,20 +118,13 @@ impl EventReader {
             ignore(&writer.write_with_chunk(&Uint8Array::from(last.as_bytes())));
         }
     }
-
-    /// Hears no more; what is left of the stream is read to its end if that is near, so that its connection is of use
-    /// again.
-    pub fn finish(&mut self) {
-        self.is_piped = true;
-        self.source.close();
-    }
 }
 
 impl Drop for EventReader {
     fn drop(&mut self) {
         // Or it would report the end as an error that nobody has caught.
         self.source.close();
-        if !self.is_piped {
+        if self.piping.is_pending() {
             self.abort.abort();
         }
     }

@@ -91,12 +91,18 @@ impl Settled {
         }
         Poll::Pending
     }
+
+    /// Whether a promise is waited for that is not settled.
+    pub(super) fn is_pending(&self) -> bool {
+        let state = self.state.borrow();
+        state.is_pending && state.outcome.is_none()
+    }
 }
 
 impl Drop for Settled {
     fn drop(&mut self) {
-        let mut state = self.state.borrow_mut();
-        if state.is_pending && state.outcome.is_none() {
+        if self.is_pending() {
+            let mut state = self.state.borrow_mut();
             state.orphans = self.callbacks.take();
         }
     }

@@ -81,9 +81,6 @@ impl ModelStream {
             return Poll::Ready(Ok(true));
         }
         if let Some(end) = inbox.end.clone() {
-            if end.is_ok() {
-                self.events.finish();
-            }
             return Poll::Ready(end.map(|()| false));
         }
         inbox.is_patient = is_patient;

@@ -54,10 +54,11 @@ export async function newDatabase(template = "template_chat") {
 /**
  * Starts the Worker with these variables. `model` (see `model.js`) becomes the `openai` provider's server and the `AI`
  * binding; `database` is a URL, or a new database is made; `outbox` adds the queue, `rateLimits` those limiters, and
- * `assets` the static assets, which are in front of the Worker at `service.site`. `auditDatabase` is the database's own
+ * `assets` the static assets, which are in front of the Worker at `service.site`, and `entry` a module that the runtime loads
+ * instead of the Worker's own. `auditDatabase` is the database's own
  * URL, if the Worker reaches it by another way.
  */
-export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, assets = false, rateLimits } = {}) {
+export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, assets = false, rateLimits, entry } = {}) {
   database ??= await newDatabase();
   const hyperdrive = auditDatabase ? database : workerUrl(database);
   const logs = [];
@@ -67,6 +68,7 @@ export async function startService({ vars = {}, model, database, auditDatabase, 
       // Miniflare's own entry in front of the Worker would hide from it that a client has left.
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       modules: [
+        ...(entry ? [{ type: "ESModule", path: `${build}entry.js`, contents: entry }] : []),
         { type: "ESModule", path: `${build}index.js`, contents: readFileSync(`${build}index.js`, "utf8") },
         { type: "CompiledWasm", path: `${build}index_bg.wasm`, contents: readFileSync(`${build}index_bg.wasm`) },
       ],
