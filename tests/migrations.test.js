@@ -36,7 +36,7 @@ async function withDatabase(url, work) {
   }
 }
 
-/** Every table, column, constraint and index, but dbmate's own. */
+/** Every table, column, constraint, index and function, but dbmate's own. */
 const catalogue = (url) => withDatabase(url, async (sql) => ({
   columns: (await sql`
     SELECT table_name, ordinal_position, column_name, data_type, character_maximum_length, is_nullable, column_default
@@ -46,6 +46,8 @@ const catalogue = (url) => withDatabase(url, async (sql) => ({
     WHERE connamespace = 'public'::regnamespace AND conrelid <> 'schema_migrations'::regclass ORDER BY 1, 2`).map(Object.values),
   indexes: (await sql`
     SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'schema_migrations' ORDER BY 1, 2`).map(Object.values),
+  functions: (await sql`
+    SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1`).map(Object.values),
 }));
 
 test("an empty database, the guide's database and schema.sql have the same catalogue", async () => {
@@ -66,6 +68,7 @@ test("an empty database, the guide's database and schema.sql have the same catal
 
   const expected = await catalogue(fromNothing);
   assert.ok(expected.columns.length > 20);
+  assert.equal(expected.functions.length, 3);
   assert.deepEqual(await catalogue(fromGuide), expected);
   assert.deepEqual(await catalogue(fromSchema), expected);
 

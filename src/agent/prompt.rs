@@ -11,7 +11,7 @@ pub fn instructions(assistant: &str, clinic: &str) -> String {
     include_str!("instructions.md").replace("{assistant}", assistant).replace("{clinic}", clinic)
 }
 
-/// An earlier message of the conversation, as `open_turn.sql` returns it.
+/// An earlier message of the conversation, as `chat_open_turn` returns it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct HistoryMessage {
     /// `incoming` (the visitor's) or `outgoing` (the assistant's).

@@ -1,7 +1,5 @@
 //! The statement that opens a turn.
 
-use std::sync::LazyLock;
-
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
@@ -62,12 +60,7 @@ pub enum OpenedTurn {
     Repeated,
 }
 
-/// The statement with `pay.sql` where it says so.
-pub fn with_payment(statement: &str) -> String {
-    statement.replace("/* pay.sql */", include_str!("pay.sql"))
-}
-
-/// The parameters of `pay.sql`.
+/// The parameters of the database's function `chat_pay`.
 pub struct Payment<'a> {
     day: NaiveDate,
     tokens: Option<i32>,
@@ -113,45 +106,33 @@ impl History {
         earlier: Earlier,
         reservation: Option<&Reservation>,
     ) -> Result<OpenedTurn, HistoryError> {
-        static STATEMENT: LazyLock<String> = LazyLock::new(|| with_payment(include_str!("open_turn.sql")));
         let payment = Payment::new(reservation);
-        // An earlier try of the statement may have been at work, so that this one could not see what it decided.
-        let mut tries = 0;
         let (received, key) = (turn.received.utc(), turn.key.as_ref().map(IdempotencyKey::as_str));
         let (messages, chars) = (i64::from(earlier.messages), i64::from(earlier.chars));
-        let row = loop {
-            let mut params = payment.params();
-            params.extend([
-                (&turn.user_row as _, Type::UUID),
-                (&turn.phone_number as _, Type::TEXT),
-                (&turn.name as _, Type::TEXT),
-                (&turn.id as _, Type::UUID),
-                (&turn.message.content as _, Type::TEXT),
-                (&turn.message.media_urls as _, Type::TEXT_ARRAY),
-                (&turn.message.audio_urls as _, Type::TEXT_ARRAY),
-                (&received as _, Type::TIMESTAMPTZ),
-                (&key as _, Type::TEXT),
-                (&turn.ticket as _, Type::UUID),
-                (&turn.is_proven as _, Type::BOOL),
-                (&messages as _, Type::INT8),
-                (&chars as _, Type::INT8),
-            ]);
-            let row = self.0.run(&STATEMENT, &params).await?.ok_or(HistoryError::Erased)?;
-            if !row.try_get::<_, bool>(0)? {
-                return Ok(OpenedTurn::Repeated);
-            }
-            tries += 1;
-            if row.try_get(3)? {
-                break row;
-            }
-            if tries == 2 {
-                return Err(HistoryError::Unexpected);
-            }
-        };
+        let mut params = payment.params();
+        params.extend([
+            (&turn.user_row as _, Type::UUID),
+            (&turn.phone_number as _, Type::TEXT),
+            (&turn.name as _, Type::TEXT),
+            (&turn.id as _, Type::UUID),
+            (&turn.message.content as _, Type::TEXT),
+            (&turn.message.media_urls as _, Type::TEXT_ARRAY),
+            (&turn.message.audio_urls as _, Type::TEXT_ARRAY),
+            (&received as _, Type::TIMESTAMPTZ),
+            (&key as _, Type::TEXT),
+            (&turn.ticket as _, Type::UUID),
+            (&turn.is_proven as _, Type::BOOL),
+            (&messages as _, Type::INT8),
+            (&chars as _, Type::INT8),
+        ]);
+        let row = self.0.run(include_str!("open_turn.sql"), &params).await?.ok_or(HistoryError::Erased)?;
+        if !row.try_get::<_, bool>(0)? {
+            return Ok(OpenedTurn::Repeated);
+        }
         let history = row.try_get::<_, Option<&str>>(2)?.unwrap_or("[]");
         Ok(OpenedTurn::New {
             is_new_user: row.try_get(1)?,
-            refused_by: row.try_get(4)?,
+            refused_by: row.try_get(3)?,
             history: serde_json::from_slice(history.as_bytes()).map_err(|_| HistoryError::Unexpected)?,
         })
     }

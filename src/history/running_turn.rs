@@ -1,15 +1,12 @@
 //! The statements about a turn that is under way: saving what there is of it, watching it, taking it over.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{
-    History, HistoryError, NewTurn, TurnState,
-    open_turn::{Payment, with_payment},
-};
+use super::{History, HistoryError, NewTurn, TurnState, open_turn::Payment};
 use crate::{budget::Reservation, clock::Timestamp, idempotency_key::IdempotencyKey, session::Subject};
 
 /// A running turn without a sign of life for this long has lost its Worker. A turn at work gives one every
@@ -60,13 +57,12 @@ impl History {
         turn: Uuid,
         reservation: Option<&Reservation>,
     ) -> Result<Option<ReopenedTurn>, HistoryError> {
-        static STATEMENT: LazyLock<String> = LazyLock::new(|| with_payment(include_str!("reopen_turn.sql")));
         let now = Timestamp::now();
         let (opened, lost) = (now.utc(), now.before(LOST_AFTER).utc());
         let payment = Payment::new(reservation);
         let mut params = payment.params();
         params.extend([(&turn as _, Type::UUID), (&opened as _, Type::TIMESTAMPTZ), (&lost as _, Type::TIMESTAMPTZ)]);
-        let Some(row) = self.0.run(&STATEMENT, &params).await? else { return Ok(None) };
+        let Some(row) = self.0.run(include_str!("reopen_turn.sql"), &params).await? else { return Ok(None) };
         Ok(Some(ReopenedTurn { attempt: row.try_get(0)?, refused_by: row.try_get(1)? }))
     }
 

@@ -2,8 +2,8 @@
 import { connect, createServer } from "node:net";
 import { once } from "node:events";
 
-/** Each step of a turn that a fault can hit, by the first words of the statement that is on its way. */
-const STATEMENTS = { open: "-- Opens a turn", close: "-- Closes a turn" };
+/** Each step of a turn that a fault can hit, by the function that the statement on its way calls. */
+const STATEMENTS = { open: "chat_open_turn(", close: "chat_close_turn(" };
 
 /**
  * Starts a proxy to a database. `proxy.fault = { step, kind, times }` breaks the next `times` connections at a step:
