@@ -173,6 +173,19 @@ test("health: everything works", async () => {
   assert.deepEqual([head.status, await head.text()], [200, ""]);
 });
 
+test("health: a database that is not migrated to this version", async () => {
+  const late = await startService();
+  try {
+    assert.equal((await late.fetch("/health")).status, 200);
+    await late.sql`DROP FUNCTION chat_close_turn`;
+    const response = await late.fetch("/health");
+    assert.equal(response.status, 503);
+    assert.equal((await response.json()).database, "unavailable");
+  } finally {
+    await late.stop();
+  }
+});
+
 test("health: what is missing", async () => {
   const model = await startModel();
   const vars = { LLM_PROVIDERS: "openai,workers-ai", DATABASE_TIMEOUT_MS: "500" };

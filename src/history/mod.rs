@@ -28,8 +28,8 @@ impl History {
         Connection::new(env, lifetime.into(), timeout).map(Self)
     }
 
-    /// Whether the database answers and has this service's tables.
+    /// Whether the database answers and has this service's tables and functions.
     pub async fn check(&self) -> Result<(), HistoryError> {
-        self.0.run("SELECT EXISTS (SELECT FROM chat_turns)", &[]).await.map(|_| ())
+        self.0.run(include_str!("check.sql"), &[]).await.map(|_| ())
     }
 }
