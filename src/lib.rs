@@ -53,12 +53,12 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
 }
 
 #[event(queue)]
-async fn queue(batch: MessageBatch<String>, env: Env, context: Context) -> worker::Result<()> {
-    outbox::deliver(batch, env, context).await;
+async fn queue(batch: MessageBatch<String>, env: Env, _context: Context) -> worker::Result<()> {
+    outbox::deliver(batch, env).await;
     Ok(())
 }
 
 #[event(scheduled)]
-async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
-    retention::tidy_up(&env, context).await;
+async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    retention::tidy_up(&env).await;
 }

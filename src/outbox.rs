@@ -2,11 +2,7 @@
 //! does not matter in which order messages arrive, or how often.
 
 use serde::{Deserialize, Serialize};
-use worker::{
-    Context, Env, MessageBatch, MessageExt, Queue, QueueContentType, QueueRetryOptionsBuilder, RawMessageBuilder,
-};
-
-use std::rc::Rc;
+use worker::{Env, MessageBatch, MessageExt, Queue, QueueContentType, QueueRetryOptionsBuilder, RawMessageBuilder};
 
 use crate::{
     clock::Timestamp,
@@ -42,10 +38,8 @@ impl Outbox {
 }
 
 /// Brings a batch of turns to PostgreSQL. What it does not take now comes again later.
-pub async fn deliver(batch: MessageBatch<String>, env: Env, context: Context) {
-    let context = Rc::new(context);
-    let history =
-        router::settings(&env).ok().and_then(|settings| History::new(&env, &context, settings.database_timeout).ok());
+pub async fn deliver(batch: MessageBatch<String>, env: Env) {
+    let history = router::settings(&env).ok().and_then(|settings| History::new(&env, settings.database_timeout).ok());
     for message in batch.raw_iter() {
         let entry = message.body().as_string().and_then(|text| serde_json::from_slice::<Entry>(text.as_bytes()).ok());
         let outcome = match (&history, &entry) {

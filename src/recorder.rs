@@ -41,7 +41,7 @@ impl Recorder {
     /// With the deployment's database and queue.
     pub fn new(call: &Call) -> Result<Self, HistoryError> {
         Ok(Self {
-            history: History::new(&call.env, &call.context, call.settings.database_timeout)?,
+            history: History::new(&call.env, call.settings.database_timeout)?,
             outbox: Outbox::new(&call.env),
             debug: call.settings.debug,
         })

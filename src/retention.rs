@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use worker::{Env, ScheduleContext};
+use worker::Env;
 
 use crate::{
     clock::Timestamp,
     error::Error,
-    history::{Forgotten, History, Lifetime},
+    history::{Forgotten, History},
     log, router,
 };
 
@@ -19,18 +19,18 @@ const BATCH: i64 = 2000;
 const MAX_BATCHES: usize = 500;
 
 /// Runs it, and tells the log.
-pub async fn tidy_up(env: &Env, context: ScheduleContext) {
+pub async fn tidy_up(env: &Env) {
     let mut forgotten = Forgotten::default();
-    let outcome = run(env, context, &mut forgotten).await;
+    let outcome = run(env, &mut forgotten).await;
     log::tidied_up(forgotten);
     if let Err(error) = outcome {
         log::not_tidied_up(&error);
     }
 }
 
-async fn run(env: &Env, context: ScheduleContext, forgotten: &mut Forgotten) -> Result<(), Error> {
+async fn run(env: &Env, forgotten: &mut Forgotten) -> Result<(), Error> {
     let settings = router::settings(env)?;
-    let history = History::new(env, Lifetime::Schedule(context), PATIENCE)?;
+    let history = History::new(env, PATIENCE)?;
     let now = Timestamp::now();
     history.tidy_up(now).await?;
     if settings.retention_days == 0 {

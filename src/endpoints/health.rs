@@ -24,7 +24,7 @@ const fn state(is_ok: bool) -> &'static str {
 pub async fn get(call: Call) -> Result<Response, Error> {
     let models = Models::new(&call.settings, &call.env);
     let database = async {
-        match History::new(&call.env, &call.context, call.settings.database_timeout) {
+        match History::new(&call.env, call.settings.database_timeout) {
             Ok(history) => history.check().await.is_ok(),
             Err(_) => false,
         }

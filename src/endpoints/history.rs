@@ -24,6 +24,6 @@ pub async fn get(call: Call) -> Result<Response, Error> {
     let before = query(&call, "before").map(|id| Uuid::try_parse(&id)).transpose();
     let before = before.map_err(|_| Error::BadQuery("`before` must be the `next` of another page."))?;
     let reader = reader(&call)?.ok_or(Error::NoSession)?;
-    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let history = History::new(&call.env, call.settings.database_timeout)?;
     json(history.conversation(&reader, limit / 2, before).await?)
 }

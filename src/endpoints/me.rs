@@ -12,7 +12,7 @@ use crate::{error::Error, history::History, log, router::Call};
 /// See the module.
 pub async fn get(call: Call) -> Result<Response, Error> {
     let reader = reader(&call)?.ok_or(Error::NoSession)?;
-    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let history = History::new(&call.env, call.settings.database_timeout)?;
     let response = json(history.export(&reader).await?)?;
     response.headers().set("Content-Disposition", "attachment; filename=\"chat.json\"")?;
     Ok(response)
@@ -21,7 +21,7 @@ pub async fn get(call: Call) -> Result<Response, Error> {
 /// See the module.
 pub async fn delete(call: Call) -> Result<Response, Error> {
     let reader = reader(&call)?.ok_or(Error::NoSession)?;
-    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let history = History::new(&call.env, call.settings.database_timeout)?;
     let erased = history.erase(&reader, call.received).await?;
     log::info("🗑️ Visitor erased", call.request_id, erased);
     end_session(&call)

@@ -48,7 +48,7 @@ pub async fn post(call: Call) -> Result<Response, Error> {
 
 /// See the module.
 pub async fn get(call: Call) -> Result<Response, Error> {
-    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let history = History::new(&call.env, call.settings.database_timeout)?;
     let seen = seen(&call)?;
     let ticket = query(&call, "ticket").map(|ticket| Uuid::try_parse(&ticket).unwrap_or_default());
     let turn = match (ticket, reader(&call)?) {
@@ -98,7 +98,7 @@ pub fn refuse(call: &Call, error: Error) -> Result<Response, Error> {
 /// See the module.
 pub async fn delete(call: Call) -> Result<Response, Error> {
     let reader = reader(&call)?.ok_or(Error::NoSession)?;
-    let history = History::new(&call.env, &call.context, call.settings.database_timeout)?;
+    let history = History::new(&call.env, call.settings.database_timeout)?;
     if let Some(turn) = history.stop_turn(&reader).await? {
         // Elsewhere it ends when its progress is next saved.
         LiveReply::stop(turn);

@@ -1,10 +1,9 @@
 //! The statement that closes a turn.
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, postgres::Type};
 use crate::{clock::Timestamp, llm::Usage};
 
 /// Where a turn stands.

@@ -1,10 +1,9 @@
 //! The statements about all that is stored of one visitor.
 
 use serde::Serialize;
-use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, postgres::Type};
 use crate::{clock::Timestamp, session::Subject};
 
 /// What was erased, for the log.

@@ -4,6 +4,7 @@ mod close_turn;
 mod connection;
 mod conversation;
 mod open_turn;
+mod postgres;
 mod running_turn;
 mod tidy_up;
 
@@ -13,7 +14,7 @@ use worker::Env;
 
 pub use close_turn::{ClosedTurn, TurnState};
 use connection::Connection;
-pub use connection::{HistoryError, Lifetime};
+pub use connection::HistoryError;
 pub use conversation::Erased;
 pub use open_turn::{Earlier, NewTurn, OpenedTurn};
 pub use running_turn::{ReopenedTurn, SIGN_OF_LIFE, WatchedTurn};
@@ -24,8 +25,8 @@ pub struct History(Connection);
 
 impl History {
     /// Finds the database; nothing is sent yet.
-    pub fn new(env: &Env, lifetime: impl Into<Lifetime>, timeout: Duration) -> Result<Self, HistoryError> {
-        Connection::new(env, lifetime.into(), timeout).map(Self)
+    pub fn new(env: &Env, timeout: Duration) -> Result<Self, HistoryError> {
+        Connection::new(env, timeout).map(Self)
     }
 
     /// Whether the database answers and has this service's tables and functions.

@@ -2,10 +2,12 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{History, HistoryError, connection::Param};
+use super::{
+    History, HistoryError,
+    postgres::{Param, Type},
+};
 use crate::{
     agent::HistoryMessage, budget::Reservation, chat_request::ChatRequest, clock::Timestamp,
     idempotency_key::IdempotencyKey,

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{History, HistoryError, NewTurn, TurnState, open_turn::Payment};
+use super::{
+    History, HistoryError, NewTurn, TurnState,
+    open_turn::Payment,
+    postgres::{Row, Type},
+};
 use crate::{budget::Reservation, clock::Timestamp, idempotency_key::IdempotencyKey, session::Subject};
 
 /// A running turn without a sign of life for this long has lost its Worker. A turn at work gives one every

@@ -1,9 +1,8 @@
 //! The statements that delete what has had its time.
 
 use serde::Serialize;
-use tokio_postgres::types::Type;
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, postgres::Type};
 use crate::clock::Timestamp;
 
 /// How many rows were deleted.
