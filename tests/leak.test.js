@@ -34,8 +34,8 @@ test("turns leave nothing behind", async () => {
     return (await service.fetch("/wasm")).json();
   };
   try {
-    const before = await turns(400);
-    const after = await turns(800);
+    const before = await turns(240);
+    const after = await turns(480);
     assert.equal(after.objects, before.objects);
     assert.ok(after.bytes - before.bytes <= 65536, `${after.bytes - before.bytes} bytes more`);
   } finally {
