@@ -31,7 +31,7 @@ impl Summary {
             self.done = true;
             return Ok(());
         }
-        let chunk: Chunk<'_> = serde_json::from_str(data).map_err(|_| ModelError::Garbage)?;
+        let chunk: Chunk<'_> = serde_json::from_slice(data.as_bytes()).map_err(|_| ModelError::Garbage)?;
         if chunk.error.is_some() || chunk.errors.is_some() {
             return Err(ModelError::InStream);
         }
