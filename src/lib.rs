@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod budget;
+pub mod case;
 pub mod chat_request;
 pub mod clock;
 pub mod cors;

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use js_sys::{Object, Promise, Reflect, futures::JsFuture};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{Env, Request};
 
 use crate::{
@@ -41,13 +43,32 @@ pub async fn count_visitor(env: &Env, visitor: &Visitor) -> Result<(), Error> {
     count(env, VISITOR_RATE_LIMITER, format!("{kind} {}", visitor.phone_number())).await
 }
 
+#[wasm_bindgen]
+extern "C" {
+    // `worker::RateLimiter` brings a serializer for JavaScript's values, for one string and one Boolean.
+    type Limiter;
+
+    #[wasm_bindgen(method, catch)]
+    fn limit(this: &Limiter, options: &JsValue) -> Result<Promise, JsValue>;
+}
+
 /// A limiter that is missing or broken stops nobody: the budgets of tokens hold all the same.
 async fn count(env: &Env, binding: &str, key: String) -> Result<(), Error> {
-    let Ok(limiter) = env.rate_limiter(binding) else { return Ok(()) };
-    match limiter.limit(key).await {
-        Ok(outcome) if !outcome.success => Err(Error::RateLimited),
-        _ => Ok(()),
+    match is_within_limit(env, binding, key).await {
+        Ok(false) => Err(Error::RateLimited),
+        Ok(true) | Err(_) => Ok(()),
     }
+}
+
+async fn is_within_limit(env: &Env, binding: &str, key: String) -> Result<bool, JsValue> {
+    let limiter = Reflect::get(env, &binding.into())?;
+    if !limiter.is_object() {
+        return Ok(true);
+    }
+    let options = Object::new();
+    Reflect::set(&options, &"key".into(), &key.into())?;
+    let outcome = JsFuture::from(limiter.unchecked_ref::<Limiter>().limit(&options)?).await?;
+    Ok(Reflect::get(&outcome, &"success".into())?.is_truthy())
 }
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use js_sys::futures::JsFuture;
 use serde::{Deserialize, Serialize};
-use worker::{Fetch, Headers, Method, Request, RequestInit};
 
-use crate::{error::Error, js::timeout, settings::TurnstileSettings};
+use crate::{
+    error::Error,
+    js::{fetch, timeout},
+    settings::TurnstileSettings,
+};
 
 /// Longest wait for the verification.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,19 +34,16 @@ pub async fn verify(settings: &TurnstileSettings, token: Option<&str>) -> Result
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Error::TurnstileFailed);
     }
-    let asked = timeout(PATIENCE, ask(settings, token)).await;
-    match asked {
-        Some(Ok(Verdict { success: true })) => Ok(()),
-        Some(Ok(Verdict { success: false })) => Err(Error::TurnstileFailed),
-        Some(Err(_)) | None => Err(Error::TurnstileUnavailable),
+    match timeout(PATIENCE, ask(settings, token)).await.flatten() {
+        Some(Verdict { success: true }) => Ok(()),
+        Some(Verdict { success: false }) => Err(Error::TurnstileFailed),
+        None => Err(Error::TurnstileUnavailable),
     }
 }
 
-async fn ask(settings: &TurnstileSettings, token: &str) -> worker::Result<Verdict> {
-    let body = serde_json::to_string(&Question { secret: settings.secret.reveal(), response: token })?;
-    let headers = Headers::new();
-    headers.set("Content-Type", "application/json")?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_headers(headers).with_body(Some(body.into()));
-    Fetch::Request(Request::new_with_init(&settings.url, &init)?).send().await?.json().await
+async fn ask(settings: &TurnstileSettings, token: &str) -> Option<Verdict> {
+    let body = serde_json::to_string(&Question { secret: settings.secret.reveal(), response: token }).ok()?;
+    let response = fetch(&settings.url, &[("Content-Type", "application/json")], Some(&body)).await.ok()?;
+    let verdict = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
+    serde_json::from_slice(verdict.as_bytes()).ok()
 }

@@ -1,5 +1,7 @@
 //! The name a visitor gives: "My name is John Doe and I need help with ...".
 
+use crate::case::{lower, upper};
+
 /// How people introduce themselves, in lower case.
 const INTRODUCTIONS: [&[&str]; 16] = [
     &["my", "name", "is"],
@@ -107,7 +109,9 @@ const MAX_CHARS: usize = 100;
 /// The name that a message gives, in title case, or `None`.
 pub fn given_name(message: &str) -> Option<String> {
     let words: Vec<&str> = message.split_whitespace().collect();
-    let lower: Vec<String> = words.iter().map(|word| word.to_lowercase().replace('’', "'")).collect();
+    // No letter becomes a space: the words are the same.
+    let said = lower(message).replace('’', "'");
+    let lower: Vec<&str> = said.split_whitespace().collect();
     (0..words.len()).find_map(|at| {
         let lower = lower.get(at..)?;
         let introduction = INTRODUCTIONS.iter().find(|introduction| {
@@ -124,7 +128,7 @@ fn name_at_start(words: &[&str]) -> Option<String> {
     let mut name: Vec<String> = Vec::new();
     for word in words.iter().take(most) {
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-        let lower = bare.to_lowercase();
+        let lower = lower(bare);
         let is_name = !bare.is_empty()
             && bare.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '’' | '-' | '.') || is_mark(c))
             && !NO_NAMES.contains(&lower.as_str())
@@ -159,10 +163,10 @@ fn title_case(word: &str) -> String {
     }
     let mut previous = None;
     word.chars()
-        .flat_map(|c| {
+        .map(|c| {
             let starts = previous.replace(c).is_none_or(|before: char| matches!(before, '-' | '\'' | '’'));
-            let cased: Vec<char> = if starts { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
-            cased
+            let letter = c.to_string();
+            if starts { upper(&letter) } else { lower(&letter) }
         })
         .collect()
 }

@@ -13,6 +13,7 @@ use super::{
     name::given_name,
     prompt::{Direction, Prompt},
 };
+use crate::case::lower;
 
 /// What `chat_turns.model` says for its replies.
 pub const VERSION: &str = "intake-1";
@@ -114,7 +115,7 @@ pub fn out_of_budget(clinic: &str) -> String {
 pub fn answer(prompt: &Prompt<'_>) -> String {
     let Prompt { assistant, clinic, .. } = prompt;
     let message = prompt.message.content.as_str();
-    let said = message.to_lowercase().replace('’', "'");
+    let said = lower(message).replace('’', "'");
     let any = |phrases: &[&str]| phrases.iter().any(|phrase| has_word(&said, phrase));
 
     if any(&EMERGENCY) {
@@ -201,7 +202,7 @@ impl Known {
     }
 
     fn learn(&mut self, message: &str) {
-        let lower = message.to_lowercase();
+        let lower = lower(message);
         let name = given_name(message);
         let treatment = TREATMENTS.iter().find(|(word, _)| has_word(&lower, word)).map(|(_, treatment)| *treatment);
         let has_contact = lower.split_whitespace().any(|word| word.contains('@') && word.contains('.'))

@@ -3,6 +3,7 @@
 mod alarm;
 mod client;
 mod events;
+mod fetch;
 mod streams;
 
 use std::{
@@ -18,6 +19,7 @@ use worker::Delay;
 pub use alarm::Alarm;
 pub use client::ClientGone;
 pub use events::{EventReader, Heard};
+pub use fetch::fetch;
 pub use streams::{BytePipe, ByteReader};
 
 /// A promise whose outcome nobody waits for: without a handler its rejection would be reported as unhandled.

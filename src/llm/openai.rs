@@ -4,12 +4,13 @@
 use std::{rc::Rc, time::Duration};
 
 use serde::Serialize;
-use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, ResponseBody};
+use wasm_bindgen::JsValue;
+use web_sys::Response;
 
 use super::{ModelError, stream::ModelStream};
 use crate::{
     agent::{Message, Prompt},
-    js::{ignore, timeout},
+    js::{describe, fetch, ignore, timeout},
     settings::{OpenAiSettings, PassMedia, Settings},
 };
 
@@ -54,21 +55,14 @@ impl OpenAi {
 
     /// Sends the prompt and returns the body of a successful answer. Dropping the future ends the request.
     pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ModelStream, ModelError> {
-        let request = self.request(prompt).map_err(unreachable)?;
-        let controller = AbortController::default();
-        let signal = controller.signal();
-        let abort = AbortOnDrop(Some(controller));
-        let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(unreachable)?;
-        abort.disarm();
-        let body = match response.body() {
-            ResponseBody::Stream(stream) => Some(stream),
-            ResponseBody::Empty | ResponseBody::Body(_) => None,
-        };
-        match response.status_code() {
-            200..300 => ModelStream::new(body.ok_or(ModelError::Empty)?.clone()),
+        let url = format!("{}/chat/completions", self.settings.base_url);
+        let body = self.body(prompt).map_err(|error| ModelError::Unreachable(error.to_string()))?;
+        let response =
+            self.fetch(&url, Some(&body)).await.map_err(|error| ModelError::Unreachable(describe(&error)))?;
+        match response.status() {
+            200..300 => ModelStream::new(response.body().ok_or(ModelError::Empty)?),
             status => {
-                // Nobody reads why; this closes the connection.
-                body.iter().for_each(|body| ignore(&body.cancel()));
+                close(&response);
                 let retry_after = response.headers().get("Retry-After").ok().flatten();
                 Err(ModelError::Status(status, retry_after.and_then(|seconds| seconds.parse().ok())))
             }
@@ -77,64 +71,37 @@ impl OpenAi {
 
     /// Whether the service answers, within two seconds, and takes the key. Not every one can list its models.
     pub async fn check(&self) -> bool {
-        let listed = async {
-            let mut init = RequestInit::new();
-            init.with_headers(self.headers()?);
-            let url = format!("{}/models", self.settings.base_url);
-            Fetch::Request(Request::new_with_init(&url, &init)?).send().await
-        };
-        let Some(Ok(response)) = timeout(Duration::from_secs(2), listed).await else { return false };
-        if let ResponseBody::Stream(stream) = response.body() {
-            ignore(&stream.cancel());
-        }
-        !matches!(response.status_code(), 401 | 403 | 500..)
+        let url = format!("{}/models", self.settings.base_url);
+        let Some(Ok(response)) = timeout(Duration::from_secs(2), self.fetch(&url, None)).await else { return false };
+        close(&response);
+        !matches!(response.status(), 401 | 403 | 500..)
     }
 
-    fn headers(&self) -> worker::Result<Headers> {
-        let headers = Headers::new();
-        if let Some(key) = &self.settings.api_key {
-            headers.set("Authorization", &format!("Bearer {}", key.reveal()))?;
+    async fn fetch(&self, url: &str, body: Option<&str>) -> Result<Response, JsValue> {
+        let key = self.settings.api_key.as_ref().map(|key| format!("Bearer {}", key.reveal()));
+        let mut headers = vec![("Content-Type", "application/json"), ("Accept", "text/event-stream")];
+        if body.is_none() {
+            headers.clear();
         }
-        Ok(headers)
+        headers.extend(key.as_deref().map(|key| ("Authorization", key)));
+        fetch(url, &headers, body).await
     }
 
-    fn request(&self, prompt: &Prompt<'_>) -> worker::Result<Request> {
+    fn body(&self, prompt: &Prompt<'_>) -> serde_json::Result<String> {
         // OpenAI's own newer models refuse `max_tokens`; most compatible servers know nothing else.
         let is_openai = self.settings.is_openai;
-        let body = Body {
+        serde_json::to_string(&Body {
             model: &self.settings.model,
             messages: prompt.messages(self.images),
             stream: true,
             stream_options: StreamOptions { include_usage: true },
             max_tokens: (!is_openai).then_some(self.max_tokens),
             max_completion_tokens: is_openai.then_some(self.max_tokens),
-        };
-        let headers = self.headers()?;
-        headers.set("Content-Type", "application/json")?;
-        headers.set("Accept", "text/event-stream")?;
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_headers(headers).with_body(Some(serde_json::to_string(&body)?.into()));
-        Request::new_with_init(&format!("{}/chat/completions", self.settings.base_url), &init)
+        })
     }
 }
 
-fn unreachable(error: worker::Error) -> ModelError {
-    ModelError::Unreachable(error.to_string())
-}
-
-/// Ends a request whose answer nobody waits for any more.
-struct AbortOnDrop(Option<AbortController>);
-
-impl AbortOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        if let Some(controller) = self.0.take() {
-            controller.abort();
-        }
-    }
+/// Closes the connection of an answer that nobody reads.
+fn close(response: &Response) {
+    response.body().iter().for_each(|body| ignore(&body.cancel()));
 }
