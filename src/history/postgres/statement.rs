@@ -14,7 +14,8 @@ use super::{
     value::FromSql,
 };
 
-/// Writes everything that runs a statement. Its result is not asked to be described: whoever reads a row knows its types.
+/// Writes everything that runs a statement. Whoever reads a row knows its types; its description is asked for all the
+/// same, since every client that Hyperdrive is known to serve does.
 pub fn write(statement: &str, params: &[Param<'_>], out: &mut BytesMut) -> Result<(), Error> {
     const BINARY: i16 = 1;
     frontend::parse("", statement, params.iter().map(|(_, of)| of.oid()), out)?;
@@ -24,6 +25,7 @@ pub fn write(statement: &str, params: &[Param<'_>], out: &mut BytesMut) -> Resul
             BindError::Serialization(error) => error,
         }
     })?;
+    frontend::describe(b'P', "", out)?;
     frontend::execute("", 0, out)?;
     frontend::sync(out);
     Ok(())
@@ -49,6 +51,8 @@ impl Answer {
             backend::ERROR_RESPONSE_TAG => return Err(refusal(message.body)),
             backend::PARSE_COMPLETE_TAG
             | backend::BIND_COMPLETE_TAG
+            | backend::ROW_DESCRIPTION_TAG
+            | backend::NO_DATA_TAG
             | backend::NOTICE_RESPONSE_TAG
             | backend::PARAMETER_STATUS_TAG => {}
             _ => return Err(Error::Unexpected),
@@ -122,6 +126,7 @@ mod tests {
             message(b'1', b""),
             message(b'N', b"SNOTICE\0C00000\0\0"),
             message(b'2', b""),
+            message(b'T', b"\0\0"),
             message(b'D', ROW),
             message(b'S', b"TimeZone\0GMT\0"),
             message(b'D', b"\0\0"),
@@ -138,6 +143,7 @@ mod tests {
         let expected: &[&[u8]] = &[
             b"P\0\0\0\x1D\0SELECT $1, $2\0\0\x02\0\0\0\x17\0\0\0\x19",
             b"B\0\0\0\x1C\0\0\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x07\xFF\xFF\xFF\xFF\0\x01\0\x01",
+            b"D\0\0\0\x06P\0",
             b"E\0\0\0\x09\0\0\0\0\0",
             b"S\0\0\0\x04",
         ];
