@@ -1,5 +1,5 @@
 //! Text in small and capital letters. In the Worker the runtime's own strings know them all: the tables for that would be
-//! a fortieth of its compressed size. On other machines, where the tests run, Rust's know the same.
+//! 16 KB. On other machines, where the tests run, Rust's know the same.
 
 pub use imp::{lower, upper};
 

@@ -1,6 +1,6 @@
 //! Stands in for the crate of this name in the one place where this build has it: `postgres-protocol` prepares passwords
 //! with it, and sends those that it cannot prepare as they are. Hyperdrive's passwords are ASCII, which is prepared as it
-//! is; the Unicode tables for all others would be an eighth of the Worker's compressed size.
+//! is; the Unicode tables for all others would be a good part of the Worker's compressed size.
 
 #![forbid(unsafe_code)]
 
