@@ -194,6 +194,21 @@ test("a last event that no blank line ends still counts", async () => {
   assert.equal(events.at(-1).data.error, undefined);
 });
 
+test("an event that never ends is cut off, and what came before it is kept", async () => {
+  const megabyte = Buffer.alloc(1 << 20, "x");
+  model.reply = async (reply) => {
+    await reply.write(token("Begun") + "data: ");
+    let isClosed = false;
+    reply.isClosed.then(() => { isClosed = true; });
+    for (let sent = 0; sent < 64 && !isClosed; sent += 1) await Promise.race([reply.write(megabyte), reply.isClosed]);
+    await reply.isClosed;
+  };
+  const { events, text } = await service.stream({ content: "Hi" });
+  assert.equal(text, "Begun");
+  assert.equal(events.at(-1).data.error.code, "reply_interrupted");
+  assert.partialDeepStrictEqual((await service.turns())[0], { state: "partial", error: "unreachable" });
+});
+
 test("a U+0000 from the model is not stored, and loses nothing else", async () => {
   model.reply = (reply) => reply.say("a\u0000b");
   assert.equal((await service.chat({ content: "Hi" })).status, 200);

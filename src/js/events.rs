@@ -15,13 +15,23 @@ use js_sys::Uint8Array;
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{AbortController, ReadableStream, StreamPipeOptions, WritableStream};
 
-use super::{
-    describe, ignore,
-    streams::{IdentityTransformStream, Settled},
-};
+use super::{describe, ignore, streams::Settled};
 
 #[wasm_bindgen]
 extern "C" {
+    /// A pipe that breaks when more than so many bytes go into it; that there are as many is only asked for when it is
+    /// closed, which this one never is.
+    type FixedLengthStream;
+
+    #[wasm_bindgen(constructor, catch)]
+    fn new(bytes: f64) -> Result<FixedLengthStream, JsValue>;
+
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &FixedLengthStream) -> ReadableStream;
+
+    #[wasm_bindgen(method, getter)]
+    fn writable(this: &FixedLengthStream) -> WritableStream;
+
     type EventSource;
 
     #[wasm_bindgen(static_method_of = EventSource, catch)]
@@ -51,6 +61,10 @@ pub enum Heard<'a> {
     End(Result<(), String>),
 }
 
+/// Longest stream, in bytes: the runtime keeps an event that does not end in memory. The longest reply, letter by letter,
+/// is well below.
+const MAX_STREAM_BYTES: f64 = 16_777_216.0;
+
 /// Data of the event that is appended to a stream that has ended: all before it has been heard by then.
 const END: &str = "[END OF STREAM]";
 
@@ -74,12 +88,12 @@ impl EventReader {
     /// [`Heard::End`].
     pub fn new(stream: ReadableStream, mut hear: impl FnMut(Heard<'_>) + 'static) -> Result<Self, JsValue> {
         // An event source cannot be made to leave its stream before that ends; a pipe can.
-        let pipe = IdentityTransformStream::new(&JsValue::UNDEFINED)?;
+        let pipe = FixedLengthStream::new(MAX_STREAM_BYTES)?;
         let source = EventSource::from(&pipe.readable())?;
         let outcome = Rc::<RefCell<Option<Result<(), String>>>>::default();
         let known = Rc::clone(&outcome);
         let callback = Closure::new(move |event: MessageEvent| {
-            let Some(data) = event.data() else { return };
+            let Some(data) = event.data() else { return hear(Heard::End(Err("the stream is too long".to_owned()))) };
             let ended = known.borrow_mut().take_if(|_| data == END);
             hear(ended.map_or(Heard::Event(&data), Heard::End));
         });

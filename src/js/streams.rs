@@ -16,16 +16,16 @@ use super::ignore;
 extern "C" {
     /// A pipe whose readable end the runtime pumps to the client without entering JavaScript again.
     /// <https://developers.cloudflare.com/workers/runtime-apis/streams/transformstream/>
-    pub(super) type IdentityTransformStream;
+    type IdentityTransformStream;
 
     #[wasm_bindgen(constructor, catch)]
-    pub(super) fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
+    fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
 
     #[wasm_bindgen(method, getter)]
-    pub(super) fn readable(this: &IdentityTransformStream) -> ReadableStream;
+    fn readable(this: &IdentityTransformStream) -> ReadableStream;
 
     #[wasm_bindgen(method, getter)]
-    pub(super) fn writable(this: &IdentityTransformStream) -> WritableStream;
+    fn writable(this: &IdentityTransformStream) -> WritableStream;
 
     /// What `ReadableStreamDefaultReader.read()` resolves to.
     type ReadResult;
