@@ -111,6 +111,22 @@ test("nothing takes over once text was sent", () =>
     assert.equal(model.requests.length, 1);
   }));
 
+for (const providers of ["openai,workers-ai", "workers-ai,openai"]) {
+  test(`${providers}: the stream of the first is ended as soon as the second one is asked`, () =>
+    withService({ LLM_PROVIDERS: providers, LLM_FIRST_TOKEN_TIMEOUT_MS: "1000" }, async (service) => {
+      const silent = Promise.withResolvers();
+      model.reply = async (reply) => {
+        if (model.requests.length > 1) {
+          await silent.promise;
+          return reply.say("The second one.");
+        }
+        await reply.write(": hello\n\n");
+        silent.resolve(reply.isClosed);
+      };
+      assert.equal((await service.chat({ content: "Hello" })).json.content, "The second one.");
+    }));
+}
+
 test("when no provider answers, the message is stored and the visitor is told", () =>
   withService({ LLM_PROVIDERS: "openai,workers-ai" }, async (service) => {
     model.reply = (reply) => reply.status(500, {}, "secret detail");

@@ -2,7 +2,7 @@
 
 use js_sys::{Promise, futures::JsFuture};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use web_sys::{AbortController, Headers, Request, RequestInit, Response};
+use web_sys::{AbortController, AbortSignal, Headers, Request, RequestInit, Response};
 
 #[wasm_bindgen]
 extern "C" {
@@ -10,12 +10,15 @@ extern "C" {
     fn start(request: &Request) -> Promise;
 }
 
-/// Sends a request (a GET, or a POST if it has a body) and returns the head of the answer. Dropping the future ends the
-/// request.
-pub async fn fetch(url: &str, headers: &[(&str, &str)], body: Option<&str>) -> Result<Response, JsValue> {
-    let controller = AbortController::new()?;
+/// Sends a request (a GET, or a POST if it has a body) and returns the head of the answer.
+pub async fn fetch(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+    lease: &Lease,
+) -> Result<Response, JsValue> {
     let init = RequestInit::new();
-    init.set_signal(Some(&controller.signal()));
+    init.set_signal(Some(&lease.signal()));
     let given = Headers::new()?;
     for (name, value) in headers {
         given.set(name, value)?;
@@ -26,19 +29,27 @@ pub async fn fetch(url: &str, headers: &[(&str, &str)], body: Option<&str>) -> R
         init.set_body(&body.into());
     }
     let promise = start(&Request::new_with_str_and_init(url, &init)?);
-    let mut abort = AbortOnDrop(Some(controller));
-    let answer = JsFuture::from(promise).await;
-    abort.0 = None;
-    Ok(answer?.unchecked_into())
+    JsFuture::from(promise).await?.dyn_into()
 }
 
-/// Ends a request whose answer nobody waits for any more.
-struct AbortOnDrop(Option<AbortController>);
+/// How long a request may go on: until this is dropped. One that has ended by itself by then leaves a connection that is of
+/// use again.
+pub struct Lease(AbortController);
 
-impl Drop for AbortOnDrop {
+impl Lease {
+    /// For a request that is yet to be made.
+    pub fn new() -> Result<Self, JsValue> {
+        AbortController::new().map(Self)
+    }
+
+    /// For the request.
+    pub fn signal(&self) -> AbortSignal {
+        self.0.signal()
+    }
+}
+
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(controller) = self.0.take() {
-            controller.abort();
-        }
+        self.0.abort();
     }
 }

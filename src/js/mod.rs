@@ -18,8 +18,8 @@ use worker::Delay;
 
 pub use alarm::Alarm;
 pub use client::ClientGone;
-pub use events::{EventReader, Heard};
-pub use fetch::fetch;
+pub use events::EventReader;
+pub use fetch::{Lease, fetch};
 pub use streams::{BytePipe, ByteReader};
 
 /// A promise whose outcome nobody waits for: without a handler its rejection would be reported as unhandled.

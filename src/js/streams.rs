@@ -38,7 +38,7 @@ extern "C" {
 }
 
 /// Waits for one promise after the other, each with the same two callbacks: to make new ones costs more than a token.
-pub(super) struct Settled {
+struct Settled {
     state: Rc<RefCell<SettledState>>,
     /// For a promise that is fulfilled, and for one that is rejected. Always there until this is dropped.
     callbacks: Option<Callbacks>,
@@ -56,7 +56,7 @@ struct SettledState {
 }
 
 impl Settled {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let state = Rc::new(RefCell::new(SettledState::default()));
         let settle = |state: &Rc<RefCell<SettledState>>, outcome| {
             let waker = {
@@ -76,7 +76,7 @@ impl Settled {
     }
 
     /// Waits for the promise that `start` makes, unless one is waited for already.
-    pub(super) fn poll(&self, cx: &mut Context<'_>, start: impl FnOnce() -> Promise) -> Poll<Result<JsValue, JsValue>> {
+    fn poll(&self, cx: &mut Context<'_>, start: impl FnOnce() -> Promise) -> Poll<Result<JsValue, JsValue>> {
         let mut state = self.state.borrow_mut();
         if let Some(outcome) = state.outcome.take() {
             state.is_pending = false;
@@ -93,7 +93,7 @@ impl Settled {
     }
 
     /// Whether a promise is waited for that is not settled.
-    pub(super) fn is_pending(&self) -> bool {
+    fn is_pending(&self) -> bool {
         let state = self.state.borrow();
         state.is_pending && state.outcome.is_none()
     }

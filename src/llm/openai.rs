@@ -10,7 +10,7 @@ use web_sys::Response;
 use super::{ModelError, stream::ModelStream};
 use crate::{
     agent::{Message, Prompt},
-    js::{describe, fetch, ignore, timeout},
+    js::{Lease, describe, fetch, timeout},
     settings::{OpenAiSettings, PassMedia, Settings},
 };
 
@@ -57,12 +57,12 @@ impl OpenAi {
     pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ModelStream, ModelError> {
         let url = format!("{}/chat/completions", self.settings.base_url);
         let body = self.body(prompt).map_err(|error| ModelError::Unreachable(error.to_string()))?;
-        let response =
-            self.fetch(&url, Some(&body)).await.map_err(|error| ModelError::Unreachable(describe(&error)))?;
+        let unreachable = |error| ModelError::Unreachable(describe(&error));
+        let request = Lease::new().map_err(unreachable)?;
+        let response = self.fetch(&url, Some(&body), &request).await.map_err(unreachable)?;
         match response.status() {
-            200..300 => ModelStream::new(response.body().ok_or(ModelError::Empty)?),
+            200..300 => ModelStream::new(&response.body().ok_or(ModelError::Empty)?, request),
             status => {
-                close(&response);
                 let retry_after = response.headers().get("Retry-After").ok().flatten();
                 Err(ModelError::Status(status, retry_after.and_then(|seconds| seconds.parse().ok())))
             }
@@ -72,19 +72,20 @@ impl OpenAi {
     /// Whether the service answers, within two seconds, and takes the key. Not every one can list its models.
     pub async fn check(&self) -> bool {
         let url = format!("{}/models", self.settings.base_url);
-        let Some(Ok(response)) = timeout(Duration::from_secs(2), self.fetch(&url, None)).await else { return false };
-        close(&response);
+        let Ok(request) = Lease::new() else { return false };
+        let answer = timeout(Duration::from_secs(2), self.fetch(&url, None, &request)).await;
+        let Some(Ok(response)) = answer else { return false };
         !matches!(response.status(), 401 | 403 | 500..)
     }
 
-    async fn fetch(&self, url: &str, body: Option<&str>) -> Result<Response, JsValue> {
+    async fn fetch(&self, url: &str, body: Option<&str>, request: &Lease) -> Result<Response, JsValue> {
         let key = self.settings.api_key.as_ref().map(|key| format!("Bearer {}", key.reveal()));
         let mut headers = vec![("Content-Type", "application/json"), ("Accept", "text/event-stream")];
         if body.is_none() {
             headers.clear();
         }
         headers.extend(key.as_deref().map(|key| ("Authorization", key)));
-        fetch(url, &headers, body).await
+        fetch(url, &headers, body, request).await
     }
 
     fn body(&self, prompt: &Prompt<'_>) -> serde_json::Result<String> {
@@ -99,9 +100,4 @@ impl OpenAi {
             max_completion_tokens: is_openai.then_some(self.max_tokens),
         })
     }
-}
-
-/// Closes the connection of an answer that nobody reads.
-fn close(response: &Response) {
-    response.body().iter().for_each(|body| ignore(&body.cancel()));
 }

@@ -9,11 +9,12 @@ use std::{
 use web_sys::ReadableStream;
 
 use super::{MAX_REPLY_BYTES, ModelError, reply::Summary};
-use crate::js::{EventReader, Heard, describe};
+use crate::js::{EventReader, Lease, describe};
 
 /// Reads a reply. Dropping it ends the model's stream.
 pub struct ModelStream {
-    events: EventReader,
+    _events: EventReader,
+    _request: Lease,
     inbox: Rc<RefCell<Inbox>>,
 }
 
@@ -30,16 +31,15 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn hear(&mut self, heard: Heard<'_>) {
+    /// Takes the data of an event, or the end of the stream; `false` when the reply is over.
+    fn hear(&mut self, data: Option<&str>) -> bool {
         if self.end.is_some() {
-            return;
+            return false;
         }
         let before = self.news.len();
-        let outcome = match heard {
-            Heard::Event(data) => self.summary.take(data, &mut self.news),
-            // It had said why it stopped: only the end marker is missing.
-            Heard::End(Err(error)) if self.summary.finish_reason.is_none() => Err(ModelError::Unreachable(error)),
-            Heard::End(_) => self.summary.end(),
+        let outcome = match data {
+            Some(data) => self.summary.take(data, &mut self.news),
+            None => self.summary.end(),
         };
         self.heard += self.news.len() - before;
         let excess = self.heard.saturating_sub(MAX_REPLY_BYTES);
@@ -52,17 +52,18 @@ impl Inbox {
         if self.end.is_some() || !(self.is_patient || self.news.is_empty()) {
             self.waker.take().into_iter().for_each(Waker::wake);
         }
+        self.end.is_none()
     }
 }
 
 impl ModelStream {
-    /// Listens to the body of a model's answer.
-    pub fn new(body: ReadableStream) -> Result<Self, ModelError> {
+    /// Listens to the body of a model's answer to this request.
+    pub fn new(body: &ReadableStream, request: Lease) -> Result<Self, ModelError> {
         let inbox = Rc::<RefCell<Inbox>>::default();
         let heard = Rc::clone(&inbox);
-        let events = EventReader::new(body, move |news| heard.borrow_mut().hear(news));
+        let events = EventReader::new(body, move |data| heard.borrow_mut().hear(data));
         let events = events.map_err(|error| ModelError::Unreachable(describe(&error)))?;
-        Ok(Self { events, inbox })
+        Ok(Self { _events: events, _request: request, inbox })
     }
 
     /// Appends all text that has arrived to `text`; `false` when the reply is complete. Whoever is patient is not woken
@@ -73,7 +74,6 @@ impl ModelStream {
         text: &mut String,
         is_patient: bool,
     ) -> Poll<Result<bool, ModelError>> {
-        self.events.poll(cx);
         let mut inbox = self.inbox.borrow_mut();
         if !inbox.news.is_empty() {
             text.push_str(&inbox.news);

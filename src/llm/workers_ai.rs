@@ -3,13 +3,13 @@
 use js_sys::{JSON, Promise, futures::JsFuture};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use web_sys::ReadableStream;
+use web_sys::{ReadableStream, RequestInit};
 use worker::Env;
 
 use super::{ModelError, stream::ModelStream};
 use crate::{
     agent::{Message, Prompt},
-    js::describe,
+    js::{Lease, describe},
     settings::{AI, Settings},
 };
 
@@ -20,7 +20,7 @@ extern "C" {
     type AiBinding;
 
     #[wasm_bindgen(method, catch)]
-    fn run(this: &AiBinding, model: &str, inputs: &JsValue) -> Result<Promise, JsValue>;
+    fn run(this: &AiBinding, model: &str, inputs: &JsValue, options: &RequestInit) -> Result<Promise, JsValue>;
 }
 
 /// The `workers-ai` provider.
@@ -71,9 +71,13 @@ impl WorkersAi {
         let inputs = Inputs { messages: prompt.messages(false), stream: true, max_tokens: self.max_tokens };
         let inputs = serde_json::to_string(&inputs).map_err(|error| ModelError::Unreachable(error.to_string()))?;
         let inputs = JSON::parse(&inputs).map_err(unreachable)?;
-        let promise = binding.run(&self.model, &inputs).map_err(unreachable)?;
+        let request = Lease::new().map_err(unreachable)?;
+        // Of a request's options, the binding's have the signal.
+        let options = RequestInit::new();
+        options.set_signal(Some(&request.signal()));
+        let promise = binding.run(&self.model, &inputs, &options).map_err(unreachable)?;
         let answer = JsFuture::from(promise).await.map_err(unreachable)?;
         let stream: ReadableStream = answer.dyn_into().map_err(|_| ModelError::Garbage)?;
-        ModelStream::new(stream)
+        ModelStream::new(&stream, request)
     }
 }

@@ -9,16 +9,19 @@ import { createDatabase } from "../../scripts/postgres.js";
 
 const build = fileURLToPath(new URL("../../build/", import.meta.url));
 
-/** Stands in for the `AI` binding: an object with `run(model, inputs)`, answered by the stand-in model server. */
-const AI_STAND_IN = `
-  import { WorkerEntrypoint } from "cloudflare:workers";
-  export default class extends WorkerEntrypoint {
-    async run(model, inputs) {
-      const response = await fetch(this.env.MODEL_URL + "/workers-ai", {
-        method: "POST", body: JSON.stringify({ model, ...inputs })
-      });
+/** The Worker with a stand-in for the `AI` binding: like that, an object of the Worker's own, answered by the stand-in model server. */
+const WITH_AI = `
+  import Worker from "./index.js";
+  const ai = (url) => ({
+    async run(model, inputs, { signal }) {
+      const response = await fetch(url + "/workers-ai", { method: "POST", body: JSON.stringify({ model, ...inputs }), signal });
       if (!response.ok) throw new Error("3040: Capacity temporarily exceeded, please try again.");
       return response.body;
+    },
+  });
+  export default class extends Worker {
+    constructor(context, env) {
+      super(context, { ...env, AI: ai(env.MODEL_URL) });
     }
   }
 `;
@@ -60,50 +63,40 @@ export async function newDatabase(template = "template_chat") {
  */
 export async function startService({ vars = {}, model, database, auditDatabase, ai = true, outbox = false, assets = false, rateLimits, entry } = {}) {
   database ??= await newDatabase();
+  if (model && ai) entry ??= WITH_AI;
   const hyperdrive = auditDatabase ? database : workerUrl(database);
   const logs = [];
-  const workers = [
-    {
-      name: "edge-chat",
-      // Miniflare's own entry in front of the Worker would hide from it that a client has left.
-      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-      modules: [
-        ...(entry ? [{ type: "ESModule", path: `${build}entry.js`, contents: entry }] : []),
-        { type: "ESModule", path: `${build}index.js`, contents: readFileSync(`${build}index.js`, "utf8") },
-        { type: "CompiledWasm", path: `${build}index_bg.wasm`, contents: readFileSync(`${build}index_bg.wasm`) },
-      ],
-      modulesRoot: build,
-      compatibilityDate: "2026-11-01",
-      compatibilityFlags: ["enable_request_signal"],
-      ...(assets && { assets: { directory: `${build}assets`, routerConfig: { has_user_worker: true } } }),
-      ...(outbox && {
-        queueProducers: { OUTBOX: "outbox" },
-        queueConsumers: { outbox: { maxBatchSize: 10, maxBatchTimeout: 0.2, maxRetries: 100, deadLetterQueue: "dead" } },
-      }),
-      ...(rateLimits && { ratelimits: rateLimits }),
-      bindings: {
-        SESSION_KEYS,
-        USER_HASH_SECRETS: HASH_SECRET,
-        USER_TOKEN_SECRETS: TOKEN_SECRET,
-        LLM_PROVIDERS: model ? "openai" : "scripted",
-        ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test" }),
-        ...vars,
-      },
-      hyperdrives: { HYPERDRIVE: hyperdrive },
-      ...(model && ai && { serviceBindings: { AI: "ai" } }),
+  const worker = {
+    name: "edge-chat",
+    // Miniflare's own entry in front of the Worker would hide from it that a client has left.
+    unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+    modules: [
+      ...(entry ? [{ type: "ESModule", path: `${build}entry.js`, contents: entry }] : []),
+      { type: "ESModule", path: `${build}index.js`, contents: readFileSync(`${build}index.js`, "utf8") },
+      { type: "CompiledWasm", path: `${build}index_bg.wasm`, contents: readFileSync(`${build}index_bg.wasm`) },
+    ],
+    modulesRoot: build,
+    compatibilityDate: "2026-11-01",
+    compatibilityFlags: ["enable_request_signal"],
+    ...(assets && { assets: { directory: `${build}assets`, routerConfig: { has_user_worker: true } } }),
+    ...(outbox && {
+      queueProducers: { OUTBOX: "outbox" },
+      queueConsumers: { outbox: { maxBatchSize: 10, maxBatchTimeout: 0.2, maxRetries: 100, deadLetterQueue: "dead" } },
+    }),
+    ...(rateLimits && { ratelimits: rateLimits }),
+    bindings: {
+      SESSION_KEYS,
+      USER_HASH_SECRETS: HASH_SECRET,
+      USER_TOKEN_SECRETS: TOKEN_SECRET,
+      LLM_PROVIDERS: model ? "openai" : "scripted",
+      ...(model && { OPENAI_BASE_URL: `${model.url}/v1`, OPENAI_MODEL: "stand-in", OPENAI_API_KEY: "sk-test", MODEL_URL: model.url }),
+      ...vars,
     },
-  ];
-  if (model && ai) {
-    workers.push({
-      name: "ai",
-      modules: [{ type: "ESModule", path: "ai.js", contents: AI_STAND_IN }],
-      compatibilityDate: "2026-11-01",
-      bindings: { MODEL_URL: model.url },
-    });
-  }
+    hyperdrives: { HYPERDRIVE: hyperdrive },
+  };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      workers,
+      workers: [worker],
       host: "127.0.0.1",
       port: 0,
       cf: false,
