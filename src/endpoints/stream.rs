@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     follow::follow,
     history::History,
-    js::{BytePipe, ClientGone, describe},
+    js::{BytePusher, ClientGone, describe},
     live::LiveReply,
     log,
     rate_limit::RATE_LIMIT_PERIOD,
@@ -120,7 +120,7 @@ const MERGE_INTERVAL: Duration = Duration::from_millis(25);
 struct Events {
     request_id: Uuid,
     client: ClientGone,
-    pipe: BytePipe,
+    pusher: BytePusher,
     encoder: EventEncoder,
     /// What the client has of a reply that this one may turn out to be.
     seen: Option<Seen>,
@@ -131,9 +131,9 @@ struct Events {
 
 impl Events {
     fn new(request_id: Uuid, client: ClientGone, encoder: EventEncoder, respond: Responder) -> Result<Self, Error> {
-        let (pipe, readable) = BytePipe::new().map_err(|error| Error::Runtime(describe(&error)))?;
+        let (pusher, readable) = BytePusher::new().map_err(|error| Error::Runtime(describe(&error)))?;
         let response = Some((respond, readable));
-        Ok(Self { request_id, client, pipe, encoder, seen: None, sent: Timestamp::default(), response })
+        Ok(Self { request_id, client, pusher, encoder, seen: None, sent: Timestamp::default(), response })
     }
 
     fn start(&mut self) {
@@ -148,7 +148,7 @@ impl Events {
         if let Some(news) = news.filter(|news| !news.is_empty()) {
             self.start();
             self.sent = now;
-            self.pipe.write(self.encoder.text(news, now));
+            self.pusher.push(self.encoder.text(news, now));
         }
     }
 }
@@ -172,7 +172,7 @@ impl Outlet for Events {
             return Some(left);
         }
         // What a slow client does not take now goes out with what comes next.
-        if self.pipe.is_ready() {
+        if self.pusher.is_ready() {
             self.send(reply, now);
         }
         // Where text has just come that fast, more will.
@@ -180,16 +180,16 @@ impl Outlet for Events {
     }
 
     fn flush(&mut self, reply: &str) {
-        if self.pipe.is_ready() {
+        if self.pusher.is_ready() {
             self.send(reply, Timestamp::now());
         }
     }
 
     fn bridge(&mut self, reply: &str) {
         self.start();
-        if self.pipe.is_ready() {
+        if self.pusher.is_ready() {
             self.send(reply, Timestamp::now());
-            self.pipe.write(COMMENT);
+            self.pusher.push(COMMENT);
         }
     }
 
@@ -200,7 +200,6 @@ impl Outlet for Events {
     fn end(mut self, reply: &str, error: Option<&Error>) {
         match (error, self.response.take()) {
             (Some(error), Some((respond, _))) if reply.is_empty() => {
-                self.pipe.abort();
                 let _ = respond.send(error.to_response(self.request_id, None));
             }
             (error, response) => {
@@ -209,8 +208,8 @@ impl Outlet for Events {
                 let now = Timestamp::now();
                 self.send(reply, now);
                 let fault = error.map(Error::fault);
-                self.pipe.write(self.encoder.last(now, fault.as_ref()));
-                self.pipe.close();
+                self.pusher.push(self.encoder.last(now, fault.as_ref()));
+                self.pusher.close();
             }
         }
     }

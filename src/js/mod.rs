@@ -20,7 +20,7 @@ pub use alarm::Alarm;
 pub use client::ClientGone;
 pub use events::EventReader;
 pub use fetch::{Lease, fetch};
-pub use streams::{BytePipe, ByteReader};
+pub use streams::{BytePusher, ByteReader};
 
 /// A promise whose outcome nobody waits for: without a handler its rejection would be reported as unhandled.
 pub fn ignore(promise: &Promise) {

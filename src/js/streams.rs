@@ -6,27 +6,17 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter};
+use web_sys::{
+    ByteLengthQueuingStrategy, QueuingStrategyInit, ReadableStream, ReadableStreamDefaultController,
+    ReadableStreamDefaultReader,
+};
 
 use super::ignore;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A pipe whose readable end the runtime pumps to the client without entering JavaScript again.
-    /// <https://developers.cloudflare.com/workers/runtime-apis/streams/transformstream/>
-    type IdentityTransformStream;
-
-    #[wasm_bindgen(constructor, catch)]
-    fn new(strategy: &JsValue) -> Result<IdentityTransformStream, JsValue>;
-
-    #[wasm_bindgen(method, getter)]
-    fn readable(this: &IdentityTransformStream) -> ReadableStream;
-
-    #[wasm_bindgen(method, getter)]
-    fn writable(this: &IdentityTransformStream) -> WritableStream;
-
     /// What `ReadableStreamDefaultReader.read()` resolves to.
     type ReadResult;
 
@@ -158,42 +148,41 @@ impl Drop for ByteReader {
 }
 
 /// Bytes on their way to a client who may read slowly or leave.
-pub struct BytePipe {
-    writer: WritableStreamDefaultWriter,
+///
+/// They are pushed into a stream's own queue: the runtime's pump for a transform stream would hold 64 KiB for each client.
+pub struct BytePusher {
+    controller: ReadableStreamDefaultController,
 }
 
 /// How many bytes may wait for a slow client before it counts as busy.
-const PIPE_BYTES: u32 = 64 * 1024;
+const QUEUE_BYTES: f64 = 65_536.0;
 
-impl BytePipe {
-    /// The pipe, and the stream to answer with.
+impl BytePusher {
+    /// The stream to answer with, and what goes into it.
     pub fn new() -> Result<(Self, ReadableStream), JsValue> {
-        let strategy = js_sys::Object::new();
-        js_sys::Reflect::set(&strategy, &"highWaterMark".into(), &PIPE_BYTES.into())?;
-        let pipe = IdentityTransformStream::new(&strategy)?;
-        let writer = pipe.writable().get_writer()?;
-        ignore(&writer.closed());
-        Ok((Self { writer }, pipe.readable()))
+        let controller = Rc::new(RefCell::new(None));
+        let given = Rc::clone(&controller);
+        let start = Closure::once(move |controller| given.replace(Some(controller)));
+        let source = Object::new();
+        Reflect::set(&source, &"start".into(), start.as_ref())?;
+        let strategy = ByteLengthQueuingStrategy::new(&QueuingStrategyInit::new(QUEUE_BYTES))?;
+        let stream = ReadableStream::new_with_underlying_source_and_strategy(&source, strategy.unchecked_ref())?;
+        let controller = controller.take().ok_or("a stream has no controller")?;
+        Ok((Self { controller }, stream))
     }
 
-    /// Whether the client takes more now. Bytes written to a busy pipe are kept, not lost.
+    /// Whether the client takes more now. Bytes pushed at a busy client are kept, not lost.
     pub fn is_ready(&self) -> bool {
-        // `null` once the client is gone: whatever is written then goes nowhere.
-        self.writer.desired_size().ok().flatten().is_none_or(|size| size > 0.0)
+        self.controller.desired_size().is_none_or(|size| size > 0.0)
     }
 
-    /// Sends bytes after all earlier ones, without waiting until they are taken.
-    pub fn write(&self, bytes: &[u8]) {
-        ignore(&self.writer.write_with_chunk(&Uint8Array::from(bytes)));
+    /// Sends bytes after all earlier ones, without waiting until they are taken. Once the client is gone they go nowhere.
+    pub fn push(&self, bytes: &[u8]) {
+        let _ = self.controller.enqueue_with_chunk(&Uint8Array::from(bytes));
     }
 
-    /// Gives the stream up; for one that nobody was given to read.
-    pub fn abort(&self) {
-        ignore(&self.writer.abort());
-    }
-
-    /// Ends the stream behind what was written.
+    /// Ends the stream behind what was pushed.
     pub fn close(&self) {
-        ignore(&self.writer.close());
+        let _ = self.controller.close();
     }
 }
