@@ -89,8 +89,10 @@ impl Relay {
 
     /// Shows the reply so far, now or when the outlet wants to.
     pub fn show<O: Outlet>(&mut self, outlet: &mut O, reply: &str) {
-        if let Some(wait) = outlet.show(reply, self.is_due).filter(|_| !self.held.is_set()) {
-            self.held.set(wait);
+        match outlet.show(reply, self.is_due) {
+            Some(period) if !self.held.is_set() => self.held.repeat(period),
+            None if self.is_due => self.held.clear(),
+            _ => {}
         }
     }
 

@@ -57,8 +57,8 @@ pub trait Outlet {
     /// The reply belongs to this turn after all: to what there was of it, or to a new beginning.
     fn belongs_to(&mut self, _turn: Uuid, _is_begun_anew: bool) {}
 
-    /// Shows the reply so far, or holds back what is new of it. What comes within the returned time is held back as well;
-    /// `is_due` says that such a time is over.
+    /// Shows the reply so far, or holds back what is new of it. What comes within the returned time is held back as well, and
+    /// within each further one; `is_due` says that one is over.
     fn show(&mut self, reply: &str, is_due: bool) -> Option<Duration>;
 
     /// Shows the reply so far and holds back nothing.

@@ -167,9 +167,8 @@ impl Outlet for Events {
             return None;
         }
         let now = Timestamp::now();
-        let left = MERGE_INTERVAL.saturating_sub(now.since(self.sent));
-        if !left.is_zero() {
-            return Some(left);
+        if !is_due && now.since(self.sent) < MERGE_INTERVAL {
+            return Some(MERGE_INTERVAL);
         }
         // What a slow client does not take now goes out with what comes next.
         if self.pusher.is_ready() {
