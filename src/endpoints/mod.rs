@@ -51,7 +51,8 @@ async fn take_turn<O: Outlet + 'static>(
     let ticket = turn.new.ticket;
     let (respond, responded) = oneshot::channel();
     let outlet = open(&turn, respond)?;
-    call.context.wait_until(service.handle_incoming_chat_message(turn, outlet));
+    // In a box: each of the two futures around it would have room for it twice, 15 KB for as long as the turn lasts.
+    call.context.wait_until(Box::pin(service.handle_incoming_chat_message(turn, outlet)));
     let response = received(responded).await?;
 
     if let Some(subject) = issue {
