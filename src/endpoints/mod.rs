@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey},
     identity::{self, Credentials, Identified, Presented, Unidentified},
-    js::ByteReader,
+    js::{ByteReader, describe},
     message_service::MessageService,
     rate_limit,
     router::Call,
@@ -138,10 +138,12 @@ async fn read_json(request: &mut Request) -> Result<Vec<u8>, Error> {
     if declared.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Error::PayloadTooLarge);
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or_default());
+    let mut body = Vec::new();
     if let Some(stream) = request.inner().body() {
-        let mut reader = ByteReader::new(&stream);
-        while reader.read(&mut body).await.map_err(|_| Error::BrokenBody)? {
+        // All of it at once, and room for a byte more, which shows whether it ends there.
+        let room = declared.unwrap_or(MAX_BODY_BYTES) as u32 + 1;
+        let mut reader = ByteReader::new(&stream).map_err(|error| Error::Runtime(describe(&error)))?;
+        while reader.read(&mut body, room..=room).await.map_err(|_| Error::BrokenBody)? {
             if body.len() > MAX_BODY_BYTES {
                 return Err(Error::PayloadTooLarge);
             }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    ops::RangeInclusive,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -10,14 +11,25 @@ use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{
     ByteLengthQueuingStrategy, QueuingStrategyInit, ReadableStream, ReadableStreamDefaultController,
-    ReadableStreamDefaultReader,
 };
 
 use super::ignore;
 
 #[wasm_bindgen]
 extern "C" {
-    /// What `ReadableStreamDefaultReader.read()` resolves to.
+    type ByobReader;
+
+    #[wasm_bindgen(constructor, js_class = "ReadableStreamBYOBReader", catch)]
+    fn new(stream: &ReadableStream) -> Result<ByobReader, JsValue>;
+
+    /// <https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/>
+    #[wasm_bindgen(method, js_name = readAtLeast)]
+    fn read_at_least(this: &ByobReader, bytes: u32, buffer: Uint8Array) -> Promise;
+
+    #[wasm_bindgen(method)]
+    fn cancel(this: &ByobReader) -> Promise;
+
+    /// What a read resolves to.
     type ReadResult;
 
     #[wasm_bindgen(method, getter)]
@@ -100,20 +112,31 @@ impl Drop for Settled {
 
 /// Reads a byte stream. Dropping it cancels the stream, unless it was read to its end.
 pub struct ByteReader {
-    reader: ReadableStreamDefaultReader,
+    reader: ByobReader,
     settled: Settled,
     ended: bool,
 }
 
 impl ByteReader {
     /// Locks the stream for reading.
-    pub fn new(stream: &ReadableStream) -> Self {
-        Self { reader: stream.get_reader().unchecked_into(), settled: Settled::new(), ended: false }
+    pub fn new(stream: &ReadableStream) -> Result<Self, JsValue> {
+        Ok(Self { reader: ByobReader::new(stream)?, settled: Settled::new(), ended: false })
     }
 
-    /// Appends the next bytes to `buffer`; `false` at the end of the stream. The error is a JavaScript one.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Result<bool, JsValue>> {
-        let Poll::Ready(outcome) = self.settled.poll(cx, || self.reader.read()) else { return Poll::Pending };
+    /// Appends the next bytes to `buffer`, as soon as there are as many as the range says, or the stream has ended; `false`
+    /// when there are no more. A read that is under way keeps its range. The error is a JavaScript one.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        bytes: RangeInclusive<u32>,
+    ) -> Poll<Result<bool, JsValue>> {
+        if self.ended {
+            return Poll::Ready(Ok(false));
+        }
+        let (at_least, at_most) = bytes.into_inner();
+        let read = || self.reader.read_at_least(at_least, Uint8Array::new_with_length(at_most));
+        let Poll::Ready(outcome) = self.settled.poll(cx, read) else { return Poll::Pending };
         let result: ReadResult = match outcome {
             Ok(result) => result.unchecked_into(),
             Err(error) => {
@@ -121,21 +144,20 @@ impl ByteReader {
                 return Poll::Ready(Err(error));
             }
         };
-        if result.done() {
-            self.ended = true;
-            return Poll::Ready(Ok(false));
-        }
-        if let Some(value) = result.value() {
-            let start = buffer.len();
-            buffer.resize(start + value.length() as usize, 0);
+        let (start, value) = (buffer.len(), result.value());
+        let length = value.as_ref().map_or(0, Uint8Array::length);
+        if let Some(value) = value {
+            buffer.resize(start + length as usize, 0);
             value.copy_to(buffer.split_at_mut(start).1);
         }
-        Poll::Ready(Ok(true))
+        // Fewer than asked for are the last.
+        self.ended = result.done() || length < at_least;
+        Poll::Ready(Ok(length > 0))
     }
 
     /// [`poll_read`](Self::poll_read) as a future.
-    pub async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool, JsValue> {
-        std::future::poll_fn(|cx| self.poll_read(cx, buffer)).await
+    pub async fn read(&mut self, buffer: &mut Vec<u8>, bytes: RangeInclusive<u32>) -> Result<bool, JsValue> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buffer, bytes.clone())).await
     }
 }
 

@@ -37,6 +37,11 @@ extern "C" {
     fn close(this: &Socket) -> Result<Promise, JsValue>;
 }
 
+/// Room for what one read may bring.
+const READ_BYTES: u32 = 4096;
+/// The same for a read that waits as long as a reply takes, and then brings the answer to a statement without much to say.
+const IDLE_READ_BYTES: u32 = 512;
+
 /// A connection to PostgreSQL for one statement after the other. Dropped between two of them, it ends in peace; dropped
 /// while an answer is due, it is given up at once.
 pub struct Session {
@@ -70,7 +75,7 @@ impl Session {
         let socket = binding.unchecked_ref::<Binding>().connect()?;
         let writer = socket.writable()?.get_writer()?;
         ignore(&writer.closed());
-        let reader = ByteReader::new(&socket.readable()?);
+        let reader = ByteReader::new(&socket.readable()?)?;
         Ok(Self { socket, writer, reader, incoming: Incoming::default(), is_idle: false })
     }
 
@@ -101,7 +106,8 @@ impl Session {
     }
 
     fn is_silent(&mut self) -> bool {
-        self.reader.poll_read(&mut Context::from_waker(Waker::noop()), self.incoming.buffer()).is_pending()
+        let mut context = Context::from_waker(Waker::noop());
+        self.reader.poll_read(&mut context, self.incoming.buffer(), 1..=IDLE_READ_BYTES).is_pending()
     }
 
     /// Sends what there is, if anything, without waiting until it is taken: if it is not, there will be no answer.
@@ -113,7 +119,7 @@ impl Session {
     }
 
     async fn read(&mut self) -> Result<(), Error> {
-        if self.reader.read(self.incoming.buffer()).await.map_err(broken)? { Ok(()) } else { Err(Error::Ended) }
+        if self.reader.read(self.incoming.buffer(), 1..=READ_BYTES).await.map_err(broken)? { Ok(()) } else { Err(Error::Ended) }
     }
 }
 
