@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use worker::Delay;
 
 use crate::{
     error::Error,
     history::{History, HistoryError, TurnState},
+    js::Alarm,
     live::LiveReply,
     llm::ModelError,
     relay::{Relay, Wake},
@@ -62,10 +62,11 @@ fn take(reply: &str, text: &mut String) {
 
 /// Waits and bridges silences; `true` when the follower has left.
 async fn pause<O: Outlet>(interval: Duration, relay: &mut Relay, outlet: &mut O, text: &str) -> bool {
-    let mut delay = Box::pin(Delay::from(interval));
+    let mut over = Alarm::default();
+    over.set(interval);
     relay.heard(text.len());
     loop {
-        match relay.wake(outlet, |cx, _| delay.as_mut().poll(cx)).await {
+        match relay.wake(outlet, |cx, _| over.poll(cx)).await {
             Wake::Ready(()) => return false,
             Wake::Left => return true,
             Wake::Due => {}

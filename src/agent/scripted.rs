@@ -2,18 +2,15 @@
 //! the last resort when every model is down. It says what it is when asked, and never gives medical advice.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
-
-use worker::Delay;
 
 use super::{
     name::given_name,
     prompt::{Direction, Prompt},
 };
-use crate::case::lower;
+use crate::{case::lower, js::Alarm};
 
 /// What `chat_turns.model` says for its replies.
 pub const VERSION: &str = "intake-1";
@@ -243,7 +240,7 @@ pub struct Recital {
     text: String,
     at: usize,
     is_paced: bool,
-    pause: Option<Pin<Box<Delay>>>,
+    pause: Option<Alarm>,
 }
 
 impl Recital {
@@ -254,11 +251,8 @@ impl Recital {
 
     /// Appends the next words to `text`; `false` after the last.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, text: &mut String) -> Poll<bool> {
-        if let Some(pause) = &mut self.pause {
-            if pause.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.pause = None;
+        if self.pause.as_mut().is_some_and(|pause| pause.is_set() && pause.poll(cx).is_pending()) {
+            return Poll::Pending;
         }
         let rest = self.text.get(self.at..).unwrap_or_default();
         let end = if self.is_paced { rest.find(' ').map_or(rest.len(), |space| space + 1) } else { rest.len() };
@@ -266,7 +260,7 @@ impl Recital {
         self.at += end;
         let has_more = self.at < self.text.len();
         if has_more {
-            self.pause = Some(Box::pin(Delay::from(PACE)));
+            self.pause.get_or_insert_default().set(PACE);
         }
         Poll::Ready(has_more)
     }

@@ -86,6 +86,13 @@ impl Alarm {
     }
 }
 
+/// Waits for so long.
+pub async fn sleep(time: Duration) {
+    let mut alarm = Alarm::default();
+    alarm.set(time);
+    std::future::poll_fn(|cx| alarm.poll(cx)).await;
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         self.clear();

@@ -8,15 +8,15 @@ mod streams;
 
 use std::{
     cell::Cell,
+    pin::pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use worker::Delay;
 
-pub use alarm::Alarm;
+pub use alarm::{Alarm, sleep};
 pub use client::ClientGone;
 pub use events::EventReader;
 pub use fetch::{Lease, fetch};
@@ -42,7 +42,7 @@ pub fn describe(error: &JsValue) -> String {
 /// A future, or `None` when it took longer than `limit`.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     use futures::future::{Either, select};
-    match select(std::pin::pin!(future), Delay::from(limit)).await {
+    match select(pin!(future), pin!(sleep(limit))).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(_) => None,
     }

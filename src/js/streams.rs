@@ -9,9 +9,7 @@ use std::{
 
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use web_sys::{
-    ByteLengthQueuingStrategy, QueuingStrategyInit, ReadableStream, ReadableStreamDefaultController,
-};
+use web_sys::{ByteLengthQueuingStrategy, QueuingStrategyInit, ReadableStream, ReadableStreamDefaultController};
 
 use super::ignore;
 

@@ -13,12 +13,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
-use worker::{Delay, Env};
+use worker::Env;
 
 use crate::{
     agent::{Prompt, scripted},
     clock::Timestamp,
-    js::timeout,
+    js::{sleep, timeout},
     settings::{ProviderKind, Settings},
 };
 pub use openai::OpenAi;
@@ -212,7 +212,7 @@ impl Models {
         let once_more = self.providers.last();
         for (index, provider) in self.providers.iter().chain(once_more).enumerate() {
             if index == self.providers.len() {
-                Delay::from(attempts.last().and_then(|attempt| attempt.error.retry_delay())?).await;
+                sleep(attempts.last().and_then(|attempt| attempt.error.retry_delay())?).await;
             }
             let asked = Timestamp::now();
             let first = timeout(self.first_token_timeout, async {

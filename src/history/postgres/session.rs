@@ -119,7 +119,11 @@ impl Session {
     }
 
     async fn read(&mut self) -> Result<(), Error> {
-        if self.reader.read(self.incoming.buffer(), 1..=READ_BYTES).await.map_err(broken)? { Ok(()) } else { Err(Error::Ended) }
+        if self.reader.read(self.incoming.buffer(), 1..=READ_BYTES).await.map_err(broken)? {
+            Ok(())
+        } else {
+            Err(Error::Ended)
+        }
     }
 }
 
