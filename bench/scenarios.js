@@ -10,6 +10,16 @@ export const SCENARIOS = [
     spec: { tokens: 200, first: 5, gap: 5 }, clients: 32, turns: 3, spread: 1000, pause: 100,
   },
   {
+    id: "paced-1", title: "1 token, 5 ms late, 32 clients",
+    spec: { tokens: 1, first: 5 }, clients: 32, turns: 10, spread: 1000, pause: 100, rounds: 2,
+  },
+  {
+    id: "paced-1000", title: "1000 tokens 5 ms apart, 32 clients",
+    spec: { tokens: 1000, first: 5, gap: 5 }, clients: 32, turns: 1, spread: 1000,
+    // More than five seconds each.
+    rounds: 1,
+  },
+  {
     id: "slow", title: "200 tokens 50 ms apart, 32 clients",
     spec: { tokens: 200, first: 300, gap: 50 }, clients: 32, turns: 1, spread: 1500,
     // More than ten seconds each.

@@ -7,7 +7,7 @@ import { median, sum } from "./stats.js";
 import { targets } from "./targets.js";
 
 const results = fileURLToPath(new URL("../results/", import.meta.url));
-const PACED = ["alone", "paced", "slow"];
+const PACED = ["alone", "paced", "paced-1000", "slow"];
 
 export function report(measured) {
   const figures = new Figures(measured);
@@ -95,8 +95,8 @@ function targetTable(figures, server) {
 
 function perToken(figures, servers) {
   const rows = [
-    ["5 ms apart (200 tokens, over 1 token)", ["once-1", 1], ["paced", 200]],
-    ["50 ms apart (200 tokens, over 1 token)", ["once-1", 1], ["slow", 200]],
+    ["5 ms apart (200 tokens, over 1 token)", ["paced-1", 1], ["paced", 200]],
+    ["50 ms apart (200 tokens, over 1 token)", ["paced-1", 1], ["slow", 200]],
     ["at once (1000 tokens, over 200)", ["once-200", 200], ["once-1000", 1000]],
   ];
   return table(["", ...servers], rows.map(([title, short, long]) => [title, ...servers.map((server) => show(figures.cpuPerToken(short, long, server)))]));
