@@ -63,6 +63,7 @@ test("the last provider is asked once more if its error may pass, after the time
     const say = (reply) => reply.say("Yes.");
     assert.partialDeepStrictEqual(await ask((reply) => reply.status(500), say), { status: 200, asked: 2 });
     assert.partialDeepStrictEqual(await ask((reply) => reply.cut(), say), { status: 200, asked: 2 });
+    assert.partialDeepStrictEqual(await ask((reply) => reply.write(": hello\n\n").then(() => reply.cut()), say), { status: 200, asked: 2 });
     const patient = await ask((reply) => reply.status(429, { "Retry-After": "1" }), say);
     assert.partialDeepStrictEqual(patient, { status: 200, asked: 2 });
     assert.ok(patient.waited >= 950, `${patient.waited} ms`);

@@ -33,7 +33,7 @@ pub const MAX_REPLY_BYTES: usize = 48 * 1024;
 /// How a model failed. The messages are for the log.
 #[derive(Clone, Debug, Error)]
 pub enum ModelError {
-    /// The request could not be sent, or the connection broke.
+    /// The request could not be sent, or the connection broke before an answer.
     #[error("the model cannot be reached: {0}")]
     Unreachable(String),
     /// An HTTP status other than success, and after how many seconds the model wants to be asked again.
@@ -42,7 +42,7 @@ pub enum ModelError {
     /// No text within `LLM_FIRST_TOKEN_TIMEOUT_MS`.
     #[error("the model said nothing in time")]
     FirstTokenTimeout,
-    /// No byte within `LLM_IDLE_TIMEOUT_MS`, in the middle of a reply.
+    /// No text within `LLM_IDLE_TIMEOUT_MS`, in the middle of a reply.
     #[error("the model fell silent")]
     IdleTimeout,
     /// An error object inside a successful stream.
@@ -51,7 +51,7 @@ pub enum ModelError {
     /// Not a stream of chunks.
     #[error("the model sent something that is no reply")]
     Garbage,
-    /// The stream ended without its end marker.
+    /// The stream ended without its end marker, or broke.
     #[error("the model's stream ended early")]
     Truncated,
     /// The visitor left, and the platform's time for finishing without them is over.
@@ -100,7 +100,7 @@ impl ModelError {
     fn retry_delay(&self) -> Option<Duration> {
         let wait = match self {
             Self::Status(429 | 503, Some(seconds)) => Duration::from_secs(*seconds),
-            Self::Status(429 | 500.., _) | Self::Unreachable(_) => Duration::from_millis(200),
+            Self::Status(429 | 500.., _) | Self::Unreachable(_) | Self::Truncated => Duration::from_millis(200),
             _ => return None,
         };
         let jitter = Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]));
