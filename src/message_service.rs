@@ -120,6 +120,8 @@ impl MessageService {
             Err(fault) => fault.take(),
         };
         record.left = relay.has_left();
+        // Its clocks would go on.
+        drop(relay);
         let reply = reply.ok();
         let closed = self.recorder.close(turn, text, reply.as_ref(), fault.as_ref(), &attempts, record).await;
         // Only now: somebody who watches must find it either live or recorded.

@@ -171,9 +171,10 @@ impl Outlet for Events {
             return Some(MERGE_INTERVAL);
         }
         // What a slow client does not take now goes out with what comes next.
-        if self.pusher.is_ready() {
-            self.send(reply, now);
+        if !self.pusher.is_ready() {
+            return None;
         }
+        self.send(reply, now);
         // Where text has just come that fast, more will.
         is_due.then_some(MERGE_INTERVAL)
     }

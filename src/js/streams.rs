@@ -191,7 +191,7 @@ impl BytePusher {
         Ok((Self { controller }, stream))
     }
 
-    /// Whether the client takes more now. Bytes pushed at a busy client are kept, not lost.
+    /// Whether the client takes more now. Bytes pushed at a busy client are kept, not lost; one that is gone is never ready.
     pub fn is_ready(&self) -> bool {
         self.controller.desired_size().is_none_or(|size| size > 0.0)
     }
