@@ -186,6 +186,7 @@ test("no end marker, but a finish reason, is an end", async () => {
 
 test("an event that never ends is given up like silence, and what came before it is kept", async () => {
   const kilobyte = Buffer.alloc(1024, "x");
+  const hungUp = Promise.withResolvers();
   model.reply = async (reply) => {
     await reply.write(token("Begun") + "data: ");
     let isClosed = false;
@@ -194,12 +195,13 @@ test("an event that never ends is given up like silence, and what came before it
       await Promise.race([reply.write(kilobyte), reply.isClosed]);
       await sleep(10);
     }
-    assert.ok(isClosed, "nobody hung up");
+    hungUp.resolve(isClosed);
   };
   const { events, text } = await service.stream({ content: "Hi" });
   assert.equal(text, "Begun");
   assert.equal(events.at(-1).data.error.code, "reply_interrupted");
   assert.partialDeepStrictEqual((await service.turns())[0], { state: "partial", error: "idle_timeout" });
+  assert.ok(await hungUp.promise, "the model is still heard");
 });
 
 test("a U+0000 from the model is not stored, and loses nothing else", async () => {
@@ -312,7 +314,8 @@ test("a visitor who leaves is answered anyway", async () => {
 });
 
 test("a slow reader gets everything", async () => {
-  const words = Array.from({ length: 2000 }, (_, index) => `word${index} `);
+  // Six bytes each in an event.
+  const words = Array.from({ length: 2000 }, (_, index) => `${"\u0001".repeat(12)}word${index} `);
   model.reply = async (reply) => {
     for (const word of words) await reply.token(word);
     await reply.finish();

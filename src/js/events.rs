@@ -45,7 +45,8 @@ impl EventReader {
         let heard = source.clone();
         let callback = Closure::new(move |event: MessageEvent| {
             if !hear(event.data().as_deref()) {
-                // Or it would report the stream's end as an error that nobody has caught.
+                // Or the end of the stream would be in the log as an error that nobody has caught, as it is where it comes
+                // unannounced.
                 heard.close();
             }
         });
