@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    js::{Lease, fetch, timeout},
+    js::{fetch, timeout},
     settings::TurnstileSettings,
 };
 
@@ -43,9 +43,8 @@ pub async fn verify(settings: &TurnstileSettings, token: Option<&str>) -> Result
 
 async fn ask(settings: &TurnstileSettings, token: &str) -> Option<Verdict> {
     let body = serde_json::to_string(&Question { secret: settings.secret.reveal(), response: token }).ok()?;
-    let request = Lease::new().ok()?;
     let headers = [("Content-Type", "application/json")];
-    let response = fetch(&settings.url, &headers, Some(&body), &request).await.ok()?;
+    let (response, _request) = fetch(&settings.url, &headers, Some(&body)).await.ok()?;
     let verdict = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
     serde_json::from_slice(verdict.as_bytes()).ok()
 }

@@ -10,13 +10,10 @@ extern "C" {
     fn start(request: &Request) -> Promise;
 }
 
-/// Sends a request (a GET, or a POST if it has a body) and returns the head of the answer.
-pub async fn fetch(
-    url: &str,
-    headers: &[(&str, &str)],
-    body: Option<&str>,
-    lease: &Lease,
-) -> Result<Response, JsValue> {
+/// Sends a request (a GET, or a POST if it has a body) and returns the head of the answer, and how long the rest may take.
+/// Dropping the future ends the request as well.
+pub async fn fetch(url: &str, headers: &[(&str, &str)], body: Option<&str>) -> Result<(Response, Lease), JsValue> {
+    let lease = Lease::new()?;
     let init = RequestInit::new();
     init.set_signal(Some(&lease.signal()));
     let given = Headers::new()?;
@@ -29,7 +26,7 @@ pub async fn fetch(
         init.set_body(&body.into());
     }
     let promise = start(&Request::new_with_str_and_init(url, &init)?);
-    JsFuture::from(promise).await?.dyn_into()
+    Ok((JsFuture::from(promise).await?.dyn_into()?, lease))
 }
 
 /// How long a request may go on: until this is dropped. One that has ended by itself by then leaves a connection that is of

@@ -57,9 +57,8 @@ impl OpenAi {
     pub async fn open(&self, prompt: &Prompt<'_>) -> Result<ModelStream, ModelError> {
         let url = format!("{}/chat/completions", self.settings.base_url);
         let body = self.body(prompt).map_err(|error| ModelError::Unreachable(error.to_string()))?;
-        let unreachable = |error| ModelError::Unreachable(describe(&error));
-        let request = Lease::new().map_err(unreachable)?;
-        let response = self.fetch(&url, Some(&body), &request).await.map_err(unreachable)?;
+        let answer = self.fetch(&url, Some(&body)).await;
+        let (response, request) = answer.map_err(|error| ModelError::Unreachable(describe(&error)))?;
         match response.status() {
             200..300 => ModelStream::new(&response.body().ok_or(ModelError::Empty)?, request),
             status => {
@@ -72,20 +71,19 @@ impl OpenAi {
     /// Whether the service answers, within two seconds, and takes the key. Not every one can list its models.
     pub async fn check(&self) -> bool {
         let url = format!("{}/models", self.settings.base_url);
-        let Ok(request) = Lease::new() else { return false };
-        let answer = timeout(Duration::from_secs(2), self.fetch(&url, None, &request)).await;
-        let Some(Ok(response)) = answer else { return false };
+        let answer = timeout(Duration::from_secs(2), self.fetch(&url, None)).await;
+        let Some(Ok((response, _request))) = answer else { return false };
         !matches!(response.status(), 401 | 403 | 500..)
     }
 
-    async fn fetch(&self, url: &str, body: Option<&str>, request: &Lease) -> Result<Response, JsValue> {
+    async fn fetch(&self, url: &str, body: Option<&str>) -> Result<(Response, Lease), JsValue> {
         let key = self.settings.api_key.as_ref().map(|key| format!("Bearer {}", key.reveal()));
         let mut headers = vec![("Content-Type", "application/json"), ("Accept", "text/event-stream")];
         if body.is_none() {
             headers.clear();
         }
         headers.extend(key.as_deref().map(|key| ("Authorization", key)));
-        fetch(url, &headers, body, request).await
+        fetch(url, &headers, body).await
     }
 
     fn body(&self, prompt: &Prompt<'_>) -> serde_json::Result<String> {
