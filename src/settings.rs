@@ -3,6 +3,7 @@
 //! Plain variables stand in `wrangler.toml`, secrets are set with `wrangler secret put` or in `.dev.vars`. A value that
 //! cannot be used is an error that names the variable and what it must be, never the value it had.
 
+mod providers;
 mod vars;
 
 use std::{fmt, rc::Rc, time::Duration};
@@ -11,6 +12,8 @@ use crate::{
     agent::instructions, budget::Budgets, cors::AllowedOrigins, identity::IdentityPolicy, session::Sessions,
     web_url::WebUrl,
 };
+pub use providers::{OpenAiSettings, PassMedia, ProviderKind};
+use providers::{parse_providers, read_openai};
 pub use vars::SettingsError;
 use vars::Vars;
 
@@ -60,52 +63,6 @@ pub const NAMES: [&str; 32] = [
     "DISCONNECT_GRACE_MS",
     "DEBUG",
 ];
-
-/// The kinds of model this Worker can ask, by their names in `LLM_PROVIDERS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProviderKind {
-    /// Any OpenAI-compatible `/chat/completions`.
-    OpenAi,
-    /// Cloudflare's Workers AI, by its binding.
-    WorkersAi,
-    /// The assistant without a model: a fixed consultation intake.
-    Scripted,
-}
-
-impl ProviderKind {
-    /// The name in `LLM_PROVIDERS`, in `/health`, in logs and in `chat_turns.provider`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::WorkersAi => "workers-ai",
-            Self::Scripted => "scripted",
-        }
-    }
-}
-
-/// How media and audio URLs reach the model (`PASS_MEDIA_TO_MODEL`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassMedia {
-    /// Not at all.
-    Off,
-    /// As text below the visitor's message.
-    Text,
-    /// Media as image parts where the provider takes them (`openai`), everything else as text.
-    Image,
-}
-
-/// Where the `openai` provider is and what it is asked for.
-#[derive(Clone, Debug)]
-pub struct OpenAiSettings {
-    /// `OPENAI_BASE_URL`, without a slash at its end.
-    pub base_url: String,
-    /// Whether that is OpenAI's own service.
-    pub is_openai: bool,
-    /// `OPENAI_API_KEY`; local servers need none.
-    pub api_key: Option<Secret>,
-    /// `OPENAI_MODEL`.
-    pub model: String,
-}
 
 /// Where and how Cloudflare Turnstile's tokens are verified.
 #[derive(Clone, Debug)]
@@ -238,42 +195,6 @@ impl Settings {
             debug: vars.flag("DEBUG", false)?,
         })
     }
-}
-
-fn parse_providers(list: &str) -> Result<Vec<ProviderKind>, SettingsError> {
-    let known = [ProviderKind::OpenAi, ProviderKind::WorkersAi, ProviderKind::Scripted];
-    let problem = |text: &str| SettingsError { name: "LLM_PROVIDERS", problem: text.to_owned() };
-    let mut providers = Vec::new();
-    for name in list.split(',').map(str::trim) {
-        let kind = known
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| problem("must be a comma-separated list of openai, workers-ai and scripted"))?;
-        if providers.contains(&kind) {
-            return Err(problem("must name each provider once"));
-        }
-        providers.push(kind);
-    }
-    Ok(providers)
-}
-
-fn read_openai<F: Fn(&str) -> Option<String>>(vars: &Vars<'_, F>) -> Result<OpenAiSettings, SettingsError> {
-    let base = vars.text("OPENAI_BASE_URL", "https://api.openai.com/v1");
-    let url = WebUrl::parse(&base).ok_or_else(|| SettingsError {
-        name: "OPENAI_BASE_URL",
-        problem: "must be an http or https URL such as https://api.openai.com/v1".to_owned(),
-    })?;
-    let base_url = url.href.trim_end_matches('/').to_owned();
-    let model = vars.get("OPENAI_MODEL").ok_or_else(|| SettingsError {
-        name: "OPENAI_MODEL",
-        problem: "must name a model, since LLM_PROVIDERS has openai".to_owned(),
-    })?;
-    Ok(OpenAiSettings {
-        base_url,
-        is_openai: url.host == "api.openai.com",
-        api_key: vars.get("OPENAI_API_KEY").map(Secret),
-        model,
-    })
 }
 
 /// Largest budget: more than anybody pays for, and far from what the database's numbers hold.

@@ -37,7 +37,7 @@ after(async () => {
 test("the README's table has every setting, and its default", () => {
   const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|/gm)];
   assert.deepEqual(rows.map(([, name]) => name).sort(), [...names].sort());
-  const code = read("src/settings.rs");
+  const code = read("src/settings.rs") + read("src/settings/providers.rs");
   for (const [, name, value] of rows.filter(([, , value]) => value)) {
     const defaults = [...code.matchAll(new RegExp(`"${name}",\\s*(?:&\\[\\s*\\()?"?([^",)]+)"?`, "g"))].map(([, found]) => found.replaceAll("_000", "000"));
     assert.ok(defaults.includes(value), `${name}: ${value} is not among ${defaults}`);
