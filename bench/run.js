@@ -10,7 +10,7 @@ import { SCENARIOS } from "./scenarios.js";
 
 leaveRoot();
 
-const { ROUNDS = 3, MEMORY_STREAMS = 500, BENCH_SERVERS, BENCH_SCENARIOS, EDGE_CHAT_BUILDS } = process.env;
+const { ROUNDS = 4, MEMORY_STREAMS = 500, BENCH_SERVERS, BENCH_SCENARIOS, EDGE_CHAT_BUILDS } = process.env;
 const STARTS = 5;
 /** Streams that are open, and little more: a token each half second, for longer than anybody looks. */
 const OPEN_STREAM = { tokens: 200, first: 5, gap: 500 };
@@ -46,10 +46,12 @@ await session(async (database) => {
     for (const scenario of scenarios.filter(({ rounds = Infinity }) => round < rounds)) {
       const runs = (results.runs[scenario.id] ??= {});
       // Nobody is always the first, or always behind the same other.
-      for (const server of rotated(running, round).filter(({ kind }) => scenario.withEmpty || kind !== "empty")) {
-        const run = await bench.measure(server, { ...scenario, seed: 1 + round });
-        (runs[server.name] ??= []).push(run);
-        say(`round ${round + 1} of ${ROUNDS}, ${scenario.title}: ${server.name}, ${run.cpuPerTurn.toFixed(2)} ms of CPU a turn`);
+      const order = rotated(running, round).filter(({ kind }) => scenario.withEmpty || kind !== "empty");
+      for (const servers of scenario.together ? [order] : order.map((server) => [server])) {
+        for (const [index, run] of (await bench.measureTogether(servers, { ...scenario, seed: 1 + round })).entries()) {
+          (runs[servers[index].name] ??= []).push(run);
+          say(`round ${round + 1} of ${ROUNDS}, ${scenario.title}: ${servers[index].name}, ${run.cpuPerTurn.toFixed(2)} ms of CPU a turn`);
+        }
       }
     }
   }

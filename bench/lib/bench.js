@@ -13,7 +13,7 @@ export class Bench {
   /** `database` is what `startDatabase` gives. */
   static async start(database) {
     const [model, load] = await Promise.all([startModel(), startHelper("load")]);
-    return Object.assign(new Bench(), { database, model, load, placed: 0 });
+    return Object.assign(new Bench(), { database, model, loads: [load], placed: 0 });
   }
 
   get modelUrl() {
@@ -37,28 +37,47 @@ export class Bench {
    * Runs a job of the load generator against a server and says what it took, of everybody. Fails if anything is amiss. The
    * database is emptied before, unless there is something to `keep`.
    */
-  async measure(server, { keep = false, ...job }) {
-    if (server.database && !keep) await empty(server.database);
-    const known = server.database && (await stored(server.database, job.spec.tokens));
-    await this.model.ask("stats");
-    const [before, began] = [this.cpu(server), performance.now()];
-    const result = await this.load.ask({ ...job, target: server.target });
-    await sleep(SETTLE_MS);
-    const [after, wall] = [this.cpu(server), performance.now() - began];
-    const { late } = await this.model.ask("stats");
-    if (server.database) await this.check(server, job, result, known);
-    const cpu = Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - before[name]]));
-    // What had nothing to do with the benchmark, and may have disturbed it.
-    cpu.others = Math.max(0, cpu.machine - cpu.server - cpu.postgres - cpu.model - cpu.load);
-    return { ...result, cpu, wall, late, cpuPerTurn: cpu.server / result.turns };
+  async measure(server, job) {
+    const [run] = await this.measureTogether([server], job);
+    return run;
   }
 
-  cpu(server) {
+  /**
+   * The same against several servers at the same time, each with a load generator of its own. What everybody but the servers
+   * took is then for all of them.
+   */
+  async measureTogether(servers, { keep = false, ...job }) {
+    const known = [];
+    for (const { database } of servers) {
+      if (database && !keep) await empty(database);
+      known.push(database && (await stored(database, job.spec.tokens)));
+    }
+    while (this.loads.length < servers.length) this.loads.push(await startHelper("load"));
+    await this.model.ask("stats");
+    const [before, began] = [this.cpu(servers), performance.now()];
+    const results = await Promise.all(servers.map(({ target }, index) => this.loads[index].ask({ ...job, target })));
+    await sleep(SETTLE_MS);
+    const [after, wall] = [this.cpu(servers), performance.now() - began];
+    const { late } = await this.model.ask("stats");
+    const cpu = Object.fromEntries(["postgres", "model", "load", "machine"].map((who) => [who, after[who] - before[who]]));
+    const spent = after.servers.map((value, index) => value - before.servers[index]);
+    // What had nothing to do with the benchmark, and may have disturbed it.
+    cpu.others = Math.max(0, cpu.machine - sum(spent) - cpu.postgres - cpu.model - cpu.load);
+    const runs = [];
+    for (const [index, result] of results.entries()) {
+      const server = servers[index];
+      if (server.database) await this.check(server, job, result, known[index]);
+      runs.push({ ...result, cpu: { ...cpu, server: spent[index] }, wall, late, cpuPerTurn: spent[index] / result.turns });
+    }
+    return runs;
+  }
+
+  cpu(servers) {
     return {
-      server: server.pid ? cpuTime(server.pid) : 0,
+      servers: servers.map(({ pid }) => (pid ? cpuTime(pid) : 0)),
       postgres: sum(this.database.pids.map((pid) => cpuTime(pid, { ended: true }))),
       model: cpuTime(this.model.pid),
-      load: cpuTime(this.load.pid),
+      load: sum(this.loads.map(({ pid }) => cpuTime(pid))),
       machine: machineTime(),
     };
   }
@@ -73,7 +92,7 @@ export class Bench {
 
   /** A few turns that nobody looks at: compiled code, filled pools. */
   async warmUp(server, turns = 60) {
-    await this.load.ask({ target: server.target, spec: { tokens: 50 }, clients: 6, turns: Math.ceil(turns / 6), visitors: "warm-" });
+    await this.loads[0].ask({ target: server.target, spec: { tokens: 50 }, clients: 6, turns: Math.ceil(turns / 6), visitors: "warm-" });
     await sleep(SETTLE_MS);
   }
 
@@ -102,11 +121,11 @@ export class Bench {
     await this.warmUp(running, 120);
     await sleep(1000);
     const idle = memory(running.pid);
-    await this.load.ask({ target: running.target, spec, streams, session });
+    await this.loads[0].ask({ target: running.target, spec, streams, session });
     const half = await this.sampleMemory(running, spec);
-    await this.load.ask("go on");
+    await this.loads[0].ask("go on");
     const all = await this.sampleMemory(running, spec);
-    await this.load.ask("go on");
+    await this.loads[0].ask("go on");
     return { idle, open: all.memory, perStream: (all.memory - half.memory) / (streams / 2), cpuPerSecond: all.cpuPerSecond };
   }
 

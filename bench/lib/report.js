@@ -51,7 +51,7 @@ function page(figures, plots) {
     "CPU of each further token, µs:",
     perToken(figures, servers),
     "CPU of PostgreSQL and the pooler, ms a turn:",
-    byScenario((id, server) => figures.databaseCpuPerTurn(id, server)),
+    byScenario((id, server) => figures.databaseCpuPerTurn(id, server), figures.scenarios.filter(({ together }) => !together)),
     "## Delay of the first token over asking the model directly, ms",
     "Median of all turns, and the spread of the rounds' medians:",
     byScenario((id, server) => figures.firstToken(id, server, 0.5), paced),
@@ -149,7 +149,7 @@ function panels(figures) {
   const one = (title, unit, figure) => bars(title, unit, { "": "" }, (_, server) => figure(server));
   return [
     bars("CPU a turn of 200 tokens", "ms", { paced: "5 ms apart", slow: "50 ms apart", "once-200": "at once" }, (id, server) => figures.cpuPerTurn(id, server)),
-    bars("Delay of the first token, median", "ms over asking the model", { alone: "1 client", paced: "32 clients, 5 ms", slow: "32 clients, 50 ms" },
+    bars("Delay of the first token, median", "ms over asking the model", { alone: "1 client", paced: "32 clients, 5 ms", slow: "16 clients, 50 ms" },
       (id, server) => figures.firstToken(id, server, 0.5)),
     bars("Turns a second", "turns", { "once-50": "50 tokens at once", "once-200": "200 tokens at once" }, (id, server) =>
       server === "pipe" ? undefined : figures.turnsPerSecond(id, server)),
