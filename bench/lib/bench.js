@@ -20,6 +20,10 @@ export class Bench {
     return `http://127.0.0.1:${this.model.port}`;
   }
 
+  get load() {
+    return this.loads[0];
+  }
+
   /** Asking the model without a server in between. */
   get direct() {
     return { name: "direct", target: { name: "direct", kind: "direct", port: this.model.port } };
@@ -92,7 +96,7 @@ export class Bench {
 
   /** A few turns that nobody looks at: compiled code, filled pools. */
   async warmUp(server, turns = 60) {
-    await this.loads[0].ask({ target: server.target, spec: { tokens: 50 }, clients: 6, turns: Math.ceil(turns / 6), visitors: "warm-" });
+    await this.load.ask({ target: server.target, spec: { tokens: 50 }, clients: 6, turns: Math.ceil(turns / 6), visitors: "warm-" });
     await sleep(SETTLE_MS);
   }
 
@@ -121,11 +125,11 @@ export class Bench {
     await this.warmUp(running, 120);
     await sleep(1000);
     const idle = memory(running.pid);
-    await this.loads[0].ask({ target: running.target, spec, streams, session });
+    await this.load.ask({ target: running.target, spec, streams, session });
     const half = await this.sampleMemory(running, spec);
-    await this.loads[0].ask("go on");
+    await this.load.ask("go on");
     const all = await this.sampleMemory(running, spec);
-    await this.loads[0].ask("go on");
+    await this.load.ask("go on");
     return { idle, open: all.memory, perStream: (all.memory - half.memory) / (streams / 2), cpuPerSecond: all.cpuPerSecond };
   }
 
