@@ -2,7 +2,8 @@
 // message asks for. It speaks HTTP on bare sockets and writes prepared bytes, because it shares two cores with the
 // servers that are measured. `lib/processes.js` starts it; it ends with its parent.
 import { createServer } from "node:net";
-import { asked, replyOf, token } from "./lib/reply.js";
+import { asked, token } from "./lib/reply.js";
+import { mean } from "./lib/stats.js";
 
 const chunk = (text) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 const event = (delta, finish = null) => `data: ${JSON.stringify({
@@ -38,6 +39,8 @@ function block(count) {
 const replies = new Set();
 let ticker;
 let late = [];
+/** Sizes of the requests, in bytes. */
+let requests = [];
 
 function tick() {
   const now = performance.now();
@@ -92,6 +95,7 @@ const server = createServer({ noDelay: true }, (socket) => {
     if (text.length < end) return;
     const body = text.slice(head + 4, end);
     text = text.slice(end);
+    requests.push(body.length);
     reply = new Reply(socket, asked(body));
   });
 });
@@ -99,7 +103,11 @@ server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => process.send(
 
 process.on("message", () => {
   late.sort((a, b) => a - b);
-  process.send({ tokens: late.length, late: { median: late[late.length >> 1] ?? 0, p99: late[Math.floor(late.length * 0.99)] ?? 0 } });
+  process.send({
+    tokens: late.length, late: { median: late[late.length >> 1] ?? 0, p99: late[Math.floor(late.length * 0.99)] ?? 0 },
+    request: mean(requests),
+  });
   late = [];
+  requests = [];
 });
 process.on("disconnect", () => process.exit());

@@ -62,7 +62,7 @@ export class Bench {
     const results = await Promise.all(servers.map(({ target }, index) => this.loads[index].ask({ ...job, target })));
     await sleep(SETTLE_MS);
     const [after, wall] = [this.cpu(servers), performance.now() - began];
-    const { late } = await this.model.ask("stats");
+    const { late, request } = await this.model.ask("stats");
     const cpu = Object.fromEntries(["postgres", "model", "load", "machine"].map((who) => [who, after[who] - before[who]]));
     const spent = after.servers.map((value, index) => value - before.servers[index]);
     // What had nothing to do with the benchmark, and may have disturbed it.
@@ -71,7 +71,7 @@ export class Bench {
     for (const [index, result] of results.entries()) {
       const server = servers[index];
       if (server.database) await this.check(server, job, result, known[index]);
-      runs.push({ ...result, cpu: { ...cpu, server: spent[index] }, wall, late, cpuPerTurn: spent[index] / result.turns });
+      runs.push({ ...result, cpu: { ...cpu, server: spent[index] }, wall, late, request, cpuPerTurn: spent[index] / result.turns });
     }
     return runs;
   }

@@ -17,8 +17,8 @@ export async function conversation(bench, running, messages) {
       UNION ALL
       SELECT answer, visitor.id, 'outgoing', repeat('An answer to it all. ', 15), at + interval '1 second' FROM said, visitor
     )
-    INSERT INTO chat_turns (incoming_id, outgoing_id, user_id, state, created_at, finished_at)
-    SELECT question, answer, visitor.id, 'complete', at, at + interval '1 second' FROM said, visitor`;
+    INSERT INTO chat_turns (incoming_id, outgoing_id, user_id, state, is_proven, created_at, finished_at)
+    SELECT question, answer, visitor.id, 'complete', true, at, at + interval '1 second' FROM said, visitor`;
   await sql.unsafe("ANALYZE");
   await sql.end();
   return session;

@@ -11,6 +11,7 @@ const FIGURES = {
   cpuPerTurn: { title: "CPU a turn", unit: "ms" },
   cpuPerToken: { title: "CPU a token", unit: "µs" },
   databaseCpuPerTurn: { title: "CPU a turn of PostgreSQL and the pooler", unit: "ms" },
+  request: { title: "What the model is sent", unit: "bytes" },
   memory: { title: "Memory a turn", unit: "KiB" },
 };
 

@@ -10,6 +10,7 @@ export function quantile(values, share) {
 
 export const median = (values) => quantile(values, 0.5);
 export const sum = (values) => values.reduce((total, value) => total + value, 0);
+export const mean = (values) => sum(values) / values.length;
 
 /** Numbers that are random enough and the same in every run (mulberry32). */
 export function randomNumbers(seed) {
