@@ -75,7 +75,7 @@ async function hold({ target, spec, streams, session }) {
         next();
       };
       const who = session ? { token: session } : { user_id: `bench-${clients.length}` };
-      client.turn({ content: ask(spec), ...who }, spec, { timeout: 120_000, onFirst }).then(
+      client.turn({ content: ask(spec), ...who }, spec, { timeout: 240_000, onFirst }).then(
         () => { failure = new Error(`${target.name}: a stream ended too early`); },
         (error) => reject((failure = error)),
       );
