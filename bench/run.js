@@ -10,7 +10,7 @@ import { SCENARIOS } from "./scenarios.js";
 
 leaveRoot();
 
-const { ROUNDS = 4, MEMORY_STREAMS = 500, BENCH_SERVERS, BENCH_SCENARIOS, EDGE_CHAT_BUILDS } = process.env;
+const { ROUNDS = 3, MEMORY_STREAMS = 500, BENCH_SERVERS, BENCH_SCENARIOS, EDGE_CHAT_BUILDS } = process.env;
 const STARTS = 5;
 /** Streams that are open, and little more: a token each half second, for longer than anybody looks. */
 const OPEN_STREAM = { tokens: 200, first: 5, gap: 500 };

@@ -257,7 +257,7 @@ test("statements that are repeated while the first try is still at work pay and 
     // Whoever wants the visitor's budget has to wait for longer than the service does.
     const hold = async (milliseconds) => service.sql.begin(async (sql) => {
       await sql`SELECT FROM chat_budgets FOR UPDATE`;
-      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      await sleep(milliseconds);
     });
     for (const delay of [0, 60]) {
       let goOn;
